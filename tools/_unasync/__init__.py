@@ -1,0 +1,1 @@
+"""The parts of `tools/unasync_build.py`: what a rule is, the lint, the prose pass, the twins."""
