@@ -1,0 +1,139 @@
+"""What becomes of a job after an attempt: the pure decisions behind retries, repeats and rescues.
+
+The worker, the sweep and a job that runs in the caller's process (`_sync`) all end an attempt the same way: they
+ask `after_success`, `after_failure` or `after_loss` for an `Outcome`, and send it with the settling statement.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from pgwerk._core.models import ExecutionStatus, JobStatus
+
+BACKOFF_BASE = 2
+BACKOFF_CAP = 3600
+"""Seconds."""
+
+
+class Attempt(Protocol):
+    """The part of a claimed job on which the decisions rest. `Job` has it, and so has the worker's own record."""
+
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def max_attempts(self) -> int: ...
+    @property
+    def retry_intervals(self) -> Sequence[int] | None: ...
+    @property
+    def repeat_remaining(self) -> int | None: ...
+    @property
+    def repeat_interval_secs(self) -> int | None: ...
+    @property
+    def repeat_intervals(self) -> Sequence[int] | None: ...
+
+
+@frozen
+class Outcome:
+    """What the settling statement does to a job.
+
+    Attributes:
+        status: The job's next status. A job that was asked to abort ends as aborted instead.
+        execution: How the attempt is remembered; None gives the attempt back as if it had not been made.
+        result: The packed result, JSON text.
+        error: The traceback or reason.
+        delay: Seconds until the job is due again, for a retry.
+        repeat_delay: Seconds until the next run of a repeating job; None if there is none.
+    """
+
+    status: JobStatus
+    execution: ExecutionStatus | None
+    result: str | None = None
+    error: str | None = None
+    delay: float = 0.0
+    repeat_delay: float | None = None
+
+
+def after_success(attempt: Attempt, result: str | None) -> Outcome:
+    """The handler returned; `result` is its packed value."""
+    return Outcome(
+        status=JobStatus.Complete,
+        execution=ExecutionStatus.Complete,
+        result=result,
+        repeat_delay=_repeat_delay(attempt),
+    )
+
+
+def after_failure(attempt: Attempt, error: str, *, retry: bool = True) -> Outcome:
+    """The handler raised.
+
+    Args:
+        attempt: The attempt that failed.
+        error: Its traceback.
+        retry: False for what another attempt cannot make better.
+    """
+    if not retry or attempt.attempts >= attempt.max_attempts:
+        return Outcome(status=JobStatus.Failed, execution=ExecutionStatus.Failed, error=error)
+    delay = retry_delay(attempt)
+    status = JobStatus.Scheduled if delay else JobStatus.Queued
+    return Outcome(status=status, execution=ExecutionStatus.Failed, error=error, delay=delay)
+
+
+def after_loss(attempt: Attempt, error: str) -> Outcome:
+    """The worker was lost. The attempt counts, so that a job which kills its worker comes to an end."""
+    spent = attempt.attempts >= attempt.max_attempts
+    return Outcome(
+        status=JobStatus.Failed if spent else JobStatus.Queued, execution=ExecutionStatus.Failed, error=error
+    )
+
+
+def given_back() -> Outcome:
+    """The worker shut down before the job could end. The attempt does not count and leaves no history."""
+    return Outcome(status=JobStatus.Queued, execution=None)
+
+
+def retry_delay(attempt: Attempt) -> float:
+    """Seconds to wait before the next attempt."""
+    if not attempt.retry_intervals:
+        return 0.0
+    return float(_nth(attempt.retry_intervals, attempt.attempts))
+
+
+def backoff_intervals(max_attempts: int, rng: random.Random) -> list[int] | None:
+    """Retry intervals for a job with an integer `_retry`: exponential, with "equal jitter".
+
+    The n-th wait lies between half of 2**n seconds and all of it, capped at an hour. Half fixed keeps a retry from
+    following at once, half random keeps jobs that failed together from coming back together. After M. Brooker,
+    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+
+    Args:
+        max_attempts: Number of attempts allowed.
+        rng: Source of the jitter.
+
+    Returns:
+        Seconds before each retry, ending with the first at the cap; None when there is no retry.
+    """
+    waits: list[int] = []
+    for retry in range(1, max_attempts):
+        ceiling = min(BACKOFF_BASE**retry, BACKOFF_CAP)
+        waits.append(rng.randint(ceiling // 2, ceiling))
+        if ceiling == BACKOFF_CAP:
+            break
+    return waits or None
+
+
+def _repeat_delay(attempt: Attempt) -> float | None:
+    if not attempt.repeat_remaining:
+        return None
+    # The list shrinks from run to run, so that its head always belongs to the next one.
+    if attempt.repeat_intervals:
+        return float(attempt.repeat_intervals[0])
+    return float(attempt.repeat_interval_secs or 0)
+
+
+def _nth(values: Sequence[int], number: int) -> int:
+    """The value for the `number`-th time, counted from 1; the last one when the list is too short."""
+    return values[min(number, len(values)) - 1]

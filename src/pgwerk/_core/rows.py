@@ -1,0 +1,75 @@
+"""From rows of the database to the values that users see.
+
+The statements return JSON and UUIDs as text, so what a row looks like here does not depend on the adapters that a
+connection of the caller's carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import fields
+
+from pgwerk._core.envelope import unpack
+from pgwerk._core.models import ExecutionStatus, Job, JobExecution, JobStatus, Undecodable
+from pgwerk._core.serializers import JSONSerializer, Serializer
+
+JOB_COLUMNS = tuple(attribute.name for attribute in fields(Job))
+"""The columns that the statements return for a job, in their order: one for each field."""
+
+UUID_COLUMNS = frozenset({"id", "worker_id"})
+JSON_COLUMNS = frozenset({"payload", "result", "meta"})
+
+_STATUS = JOB_COLUMNS.index("status")
+_PAYLOAD = JOB_COLUMNS.index("payload")
+_RESULT = JOB_COLUMNS.index("result")
+_META = JOB_COLUMNS.index("meta")
+_TIMES = tuple(JOB_COLUMNS.index(name) for name in JOB_COLUMNS if name.endswith("_at"))
+
+META_SERIALIZER = JSONSerializer()
+"""Metadata is JSON whatever serializer the client uses, so that people can query it."""
+
+
+def job_from_row(row: Sequence[Any], serializer: Serializer) -> Job:
+    """The job in a row of the job columns."""
+    values = list(row)
+    values[_STATUS] = JobStatus(values[_STATUS])
+    for index in _TIMES:
+        if values[index] is not None:
+            values[index] = _utc(values[index])
+    values[_PAYLOAD] = _decode(values[_PAYLOAD], serializer)
+    values[_RESULT] = _decode(values[_RESULT], serializer)
+    values[_META] = _decode(values[_META], META_SERIALIZER)
+    return Job(**dict(zip(JOB_COLUMNS, values, strict=True)))
+
+
+def execution_from_row(row: Sequence[Any], serializer: Serializer) -> JobExecution:
+    """The attempt in a row of `get_executions.sql`."""
+    identifier, job_id, attempt, status, worker_id, error, result, started_at, completed_at = row
+    return JobExecution(
+        id=identifier,
+        job_id=job_id,
+        attempt=attempt,
+        status=ExecutionStatus(status),
+        worker_id=worker_id,
+        error=error,
+        result=_decode(result, serializer),
+        started_at=started_at and _utc(started_at),
+        completed_at=completed_at and _utc(completed_at),
+    )
+
+
+def _decode(stored: str | None, serializer: Serializer) -> Any:
+    if stored is None:
+        return None
+    try:
+        return serializer.loads(unpack(stored))
+    except Exception as error:  # a foreign serializer may raise anything, and other rows must stay readable
+        return Undecodable(stored, f"{type(error).__name__}: {error}")
+
+
+def _utc(value: datetime) -> datetime:
+    """The same moment in UTC: the driver gives times in the zone of the connection."""
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
