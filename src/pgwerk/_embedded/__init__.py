@@ -1,0 +1,1 @@
+"""What runs in the keeper, the process between `pgwerk.embedded` and its server: see `keeper`."""
