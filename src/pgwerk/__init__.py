@@ -1,0 +1,82 @@
+"""Background jobs for Python in the PostgreSQL that people already have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgwerk._async.client import Werk
+from pgwerk._core.config import WerkConfig
+from pgwerk._core.context import Context
+from pgwerk._core.errors import (
+    DependencyFailed,
+    HandlerNotFound,
+    JobError,
+    JobNotFound,
+    JobTimeout,
+    SchemaVersionMismatch,
+    SerializationError,
+    WerkError,
+)
+from pgwerk._core.logs import configure_logging
+from pgwerk._core.models import (
+    Callback,
+    CronJob,
+    Dependency,
+    EnqueueParams,
+    ExecutionStatus,
+    FailureMode,
+    Job,
+    JobExecution,
+    JobStatus,
+    Repeat,
+    Retry,
+    Undecodable,
+)
+from pgwerk._core.serializers import JSONSerializer, Serializer
+from pgwerk._sync.client import SyncWerk
+
+if TYPE_CHECKING:
+    from pgwerk.worker import AsyncWorker, BaseWorker
+
+__all__ = [
+    "AsyncWorker",
+    "BaseWorker",
+    "Callback",
+    "Context",
+    "CronJob",
+    "Dependency",
+    "DependencyFailed",
+    "EnqueueParams",
+    "ExecutionStatus",
+    "FailureMode",
+    "HandlerNotFound",
+    "JSONSerializer",
+    "Job",
+    "JobError",
+    "JobExecution",
+    "JobNotFound",
+    "JobStatus",
+    "JobTimeout",
+    "Repeat",
+    "Retry",
+    "SchemaVersionMismatch",
+    "SerializationError",
+    "Serializer",
+    "SyncWerk",
+    "Undecodable",
+    "Werk",
+    "WerkConfig",
+    "WerkError",
+    "configure_logging",
+]
+
+_WORKERS = frozenset({"AsyncWorker", "BaseWorker"})
+
+
+def __getattr__(name: str) -> Any:
+    """The workers, when somebody asks for them: a process that only enqueues need not load the engine."""
+    if name in _WORKERS:
+        from pgwerk import worker
+
+        return getattr(worker, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The client: `Werk`, and what it is made of."""

@@ -1,0 +1,116 @@
+-- The first version of the tables.
+
+CREATE TABLE {jobs} (
+    id uuid PRIMARY KEY,
+    function text NOT NULL,
+    queue text NOT NULL,
+    status text NOT NULL CHECK (status IN
+        ('scheduled', 'queued', 'waiting', 'active', 'aborting', 'complete', 'failed', 'aborted')),
+    priority integer NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    max_attempts integer NOT NULL,
+    scheduled_at timestamptz NOT NULL,
+    enqueued_at timestamptz NOT NULL,
+    key text,
+    group_key text,
+    payload jsonb,
+    result jsonb,
+    error text,
+    timeout_secs integer,
+    heartbeat_secs integer,
+    started_at timestamptz,
+    completed_at timestamptz,
+    touched_at timestamptz,
+    expires_at timestamptz,
+    worker_id uuid,
+    meta jsonb,
+    result_ttl integer,
+    failure_ttl integer,
+    ttl integer,
+    on_success text,
+    on_failure text,
+    on_stopped text,
+    retry_intervals integer[],
+    repeat_remaining integer,
+    repeat_interval_secs integer,
+    repeat_intervals integer[],
+    cron_name text,
+    failure_mode text NOT NULL DEFAULT 'hold' CHECK (failure_mode IN ('hold', 'delete')),
+
+    -- What is not a field of Job.
+    -- Attempts of one round; requeue_job adds them to max_attempts again.
+    attempts_per_round integer NOT NULL,
+    -- Somebody waits for the job: its end is notified, and its row stays long enough to be read.
+    awaited boolean NOT NULL DEFAULT false,
+    on_success_timeout integer,
+    on_failure_timeout integer,
+    on_stopped_timeout integer,
+    -- A callback is owed, and may be taken up from this time on.
+    callback_due timestamptz,
+    callback_tries integer NOT NULL DEFAULT 0,
+
+    CHECK (attempts BETWEEN 0 AND max_attempts)
+) WITH (
+    -- A queue turns over its rows: vacuum when 1,000 and 1% are dead, analyze when 1,000 and 5% have changed.
+    autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_analyze_threshold = 1000,
+    autovacuum_analyze_scale_factor = 0.05,
+    autovacuum_vacuum_cost_delay = 1
+);
+
+-- Each status change writes an entry into every index whose predicate the new row meets, so there are as few as the
+-- reads need. Ready jobs are split by whether they have a group: a blocked group at the head must not be in the way.
+CREATE INDEX {jobs_ready} ON {jobs} (queue, priority DESC, scheduled_at, id)
+    WHERE status = 'queued' AND group_key IS NULL;
+CREATE INDEX {jobs_ready_grouped} ON {jobs} (queue, priority DESC, scheduled_at, id)
+    WHERE status = 'queued' AND group_key IS NOT NULL;
+CREATE INDEX {jobs_ready_groups} ON {jobs} (queue, group_key, priority DESC, scheduled_at, id)
+    WHERE status = 'queued' AND group_key IS NOT NULL;
+CREATE INDEX {jobs_due} ON {jobs} (scheduled_at) WHERE status = 'scheduled';
+CREATE INDEX {jobs_waiting} ON {jobs} (id) WHERE status = 'waiting';
+CREATE INDEX {jobs_running} ON {jobs} (worker_id) WHERE status IN ('active', 'aborting');
+CREATE UNIQUE INDEX {jobs_key} ON {jobs} (key) WHERE key IS NOT NULL;
+-- The backstop: two running jobs of one group are impossible, whatever a claim does.
+CREATE UNIQUE INDEX {jobs_running_group} ON {jobs} (group_key)
+    WHERE status IN ('active', 'aborting') AND group_key IS NOT NULL;
+CREATE INDEX {jobs_expiry} ON {jobs} (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX {jobs_callbacks} ON {jobs} (id) WHERE callback_due IS NOT NULL;
+
+-- One row for each attempt that has ended. No foreign key to the jobs: it would look up and lock the job once more for
+-- every attempt, in the statement that has just locked it; each statement that deletes jobs deletes these rows with
+-- them. The result is not here: only the last attempt can have one, and the job row has it.
+CREATE TABLE {executions} (
+    job_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    status text NOT NULL CHECK (status IN ('complete', 'failed', 'aborted')),
+    worker_id uuid,
+    error text,
+    started_at timestamptz,
+    completed_at timestamptz NOT NULL,
+    PRIMARY KEY (job_id, attempt)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+
+CREATE TABLE {dependencies} (
+    child_id uuid NOT NULL REFERENCES {jobs} (id) ON DELETE CASCADE,
+    parent_id uuid NOT NULL REFERENCES {jobs} (id) ON DELETE CASCADE,
+    allow_failure boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (child_id, parent_id),
+    CHECK (child_id <> parent_id)
+);
+CREATE INDEX {dependencies_parent} ON {dependencies} (parent_id);
+
+-- Nothing refers to a worker by foreign key, so that this table can be unlogged and empty after a crash.
+CREATE {unlogged} TABLE {workers} (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    queues text[] NOT NULL,
+    concurrency integer NOT NULL,
+    version text NOT NULL,
+    running integer NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL,
+    heartbeat_at timestamptz NOT NULL,
+    lease_secs double precision NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200);

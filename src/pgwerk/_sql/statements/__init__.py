@@ -1,0 +1,35 @@
+"""The statements, one in a file."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from pgwerk._core.rows import JOB_COLUMNS, JSON_COLUMNS, UUID_COLUMNS
+from pgwerk._sql.names import Names
+from pgwerk._sql.rendering import render
+
+
+def _job_columns(alias: str) -> str:
+    """The columns of `Job`, in the order of its fields, in types that need no adapter beyond text and numbers."""
+    as_text = UUID_COLUMNS | JSON_COLUMNS
+    return ", ".join(f"{alias}.{name}::text" if name in as_text else f"{alias}.{name}" for name in JOB_COLUMNS)
+
+
+class Statements:
+    """The statements for one pair of schema and prefix, by the name of their file.
+
+    They are `bytes`: psycopg takes those as they are, and keeps what it makes of them in a cache.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self._placeholders = {**names.placeholders(), "job_columns": _job_columns("j")}
+        self._rendered: dict[str, bytes] = {}
+
+    def __getitem__(self, name: str) -> bytes:
+        """The statement in the file of this name."""
+        rendered = self._rendered.get(name)
+        if rendered is None:
+            text = files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+            rendered = self._rendered[name] = render(text, self._placeholders).encode()
+        return rendered

@@ -1,0 +1,10 @@
+-- Say that a worker is alive, and extend its lease. One row per worker, which only that worker writes.
+INSERT INTO {workers} AS w (
+    id, kind, host, pid, queues, concurrency, version, running, started_at, heartbeat_at, lease_secs
+)
+VALUES (
+    %(id)s::uuid, %(kind)s, %(host)s, %(pid)s, %(queues)s::text[], %(concurrency)s, %(version)s, %(running)s,
+    statement_timestamp(), statement_timestamp(), %(lease_secs)s
+)
+ON CONFLICT (id) DO UPDATE
+SET heartbeat_at = statement_timestamp(), running = excluded.running, lease_secs = excluded.lease_secs

@@ -1,0 +1,95 @@
+-- Look, without locking a row, at the best jobs over several queues, and take the advisory locks of the groups among
+-- them. The claim that follows in the same transaction (claim_looked.sql) takes a fresh snapshot, in which it sees the
+-- running jobs of the groups that it holds the locks of: this is what makes two claims of one group impossible.
+--
+-- One index scan per queue, then a merge: with `queue = ANY (...)` the whole backlog would be sorted.
+-- Of jobs with a group, those at the head are looked at, up to a bound. When that leaves places unfilled, because the
+-- head belongs to few groups or blocked ones, the other groups are visited one by one, from `after_group` on.
+-- Returns a row for each job without a group (`locked` is NULL), and one for each group whose lock was tried.
+WITH RECURSIVE lanes AS (
+    SELECT q.queue FROM unnest(%(queues)s::text[]) AS q (queue)
+), plain AS (
+    SELECT l.queue, NULL::text AS group_key, best.priority, best.scheduled_at, best.id
+    FROM lanes l
+    CROSS JOIN LATERAL (
+        SELECT j.priority, j.scheduled_at, j.id
+        FROM {jobs} j
+        WHERE j.queue = l.queue AND j.status = 'queued' AND j.group_key IS NULL
+            AND (j.expires_at IS NULL OR j.expires_at > statement_timestamp())
+        ORDER BY j.priority DESC, j.scheduled_at, j.id
+        LIMIT %(limit)s
+    ) AS best
+), head AS MATERIALIZED (
+    SELECT l.queue, best.*
+    FROM lanes l
+    CROSS JOIN LATERAL (
+        SELECT j.group_key, j.priority, j.scheduled_at, j.id
+        FROM {jobs} j
+        WHERE j.queue = l.queue AND j.status = 'queued' AND j.group_key IS NOT NULL
+            AND (j.expires_at IS NULL OR j.expires_at > statement_timestamp())
+        ORDER BY j.priority DESC, j.scheduled_at, j.id
+        LIMIT %(head)s
+    ) AS best
+), free_head AS MATERIALIZED (
+    SELECT h.*
+    FROM head h
+    WHERE NOT EXISTS (
+        SELECT FROM {jobs} r WHERE r.status IN ('active', 'aborting') AND r.group_key = h.group_key
+    )
+), short AS (
+    SELECT h.queue
+    FROM head h
+    GROUP BY h.queue
+    HAVING count(*) >= %(head)s AND (
+        SELECT count(DISTINCT f.group_key) FROM free_head f WHERE f.queue = h.queue
+    ) < %(limit)s
+), visited AS (
+    SELECT s.queue, first.group_key, 1 AS step
+    FROM short s
+    CROSS JOIN LATERAL (
+        SELECT j.group_key
+        FROM {jobs} j
+        WHERE j.queue = s.queue AND j.status = 'queued' AND j.group_key IS NOT NULL AND j.group_key > %(after_group)s
+        ORDER BY j.group_key
+        LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT v.queue, next.group_key, v.step + 1
+    FROM visited v
+    CROSS JOIN LATERAL (
+        SELECT j.group_key
+        FROM {jobs} j
+        WHERE j.queue = v.queue AND j.status = 'queued' AND j.group_key IS NOT NULL AND j.group_key > v.group_key
+        ORDER BY j.group_key
+        LIMIT 1
+    ) AS next
+    WHERE v.step < %(head)s
+), beyond AS (
+    SELECT v.queue, v.group_key, best.priority, best.scheduled_at, best.id
+    FROM visited v
+    CROSS JOIN LATERAL (
+        SELECT j.priority, j.scheduled_at, j.id
+        FROM {jobs} j
+        WHERE j.queue = v.queue AND j.status = 'queued' AND j.group_key = v.group_key
+            AND (j.expires_at IS NULL OR j.expires_at > statement_timestamp())
+        ORDER BY j.priority DESC, j.scheduled_at, j.id
+        LIMIT 1
+    ) AS best
+    WHERE NOT EXISTS (
+        SELECT FROM {jobs} r WHERE r.status IN ('active', 'aborting') AND r.group_key = v.group_key
+    )
+), grouped AS (
+    SELECT DISTINCT ON (candidate.group_key) candidate.*
+    FROM (SELECT * FROM free_head UNION ALL SELECT queue, group_key, priority, scheduled_at, id FROM beyond) AS candidate
+    ORDER BY candidate.group_key, candidate.priority DESC, candidate.scheduled_at, candidate.id
+), best AS MATERIALIZED (
+    SELECT merged.*
+    FROM (SELECT * FROM plain UNION ALL SELECT queue, group_key, priority, scheduled_at, id FROM grouped) AS merged
+    ORDER BY merged.priority DESC, merged.scheduled_at, merged.id
+    LIMIT %(limit)s
+)
+SELECT
+    b.queue, b.group_key,
+    CASE WHEN b.group_key IS NOT NULL THEN pg_try_advisory_xact_lock({lock_space}, hashtext(b.group_key)) END AS locked,
+    (SELECT max(v.group_key) FROM visited v) AS last_group
+FROM best b

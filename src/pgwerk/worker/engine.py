@@ -1,0 +1,338 @@
+"""The engine: claim, run, settle, and look after the rest, until told to stop.
+
+These run side by side on one event loop:
+
+- the claim loop, here: as long as there may be work and a slot is free, claim; else sleep until something wakes it: a
+  freed slot, a notification, the next due time, or the poll interval;
+- one task per running job, which ends with an outcome;
+- the settler (settling.py), the listener (listening.py), heartbeats with rescues, and sweeps (upkeep.py).
+
+There are three connections: one claims, one settles and beats, one listens. None of the three activities waits for
+another, and a worker that does not get on with one of them still holds its lease, or loses it, as it should.
+
+Stopping: claim no more, give the running jobs `shutdown_timeout` to end, then cancel them and give back those that have
+stopped, so that another worker starts them at once and no attempt is counted. What cannot be stopped (a thread) keeps
+the worker, and its lease, until it returns, or until somebody asks a second time: then the worker leaves, and the job
+is rescued when the lease has run out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._async.sweeping import Sweeper
+from pgwerk._core.config import WerkConfig
+from pgwerk._core.inserts import Settlement, settle_params
+from pgwerk._core.models import JobStatus
+from pgwerk._core.policy import given_back
+from pgwerk._core.serializers import Serializer
+from pgwerk._sql import Names, Statements
+from pgwerk.worker.claimed import Claimed
+from pgwerk.worker.claiming import Claimer
+from pgwerk.worker.execution import Executor, Interruption, Running
+from pgwerk.worker.listening import WorkListener
+from pgwerk.worker.session import LOST, Backoff, Session
+from pgwerk.worker.settling import Settler
+from pgwerk.worker.upkeep import Upkeep, worker_row
+
+logger = logging.getLogger("pgwerk.worker")
+
+BURST_PAUSE_SECS = 0.05
+REMINDER_SECS = 10.0
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How one worker works. All times in seconds."""
+
+    worker_id: str
+    kind: str
+    queues: tuple[str, ...]
+    concurrency: int
+    heartbeat_interval: float
+    poll_interval: float
+    sweep_interval: float
+    shutdown_timeout: float
+    burst: bool
+    listen: bool
+
+
+class Engine:
+    """One run of a worker.
+
+    Args:
+        dsn: Connection string of libpq.
+        config: The client's configuration.
+        serializer: The client's serializer.
+        settings: How the worker works.
+        executor: Runs the handlers.
+    """
+
+    def __init__(
+        self, dsn: str, config: WerkConfig, serializer: Serializer, settings: Settings, executor: Executor
+    ) -> None:
+        self._settings = settings
+        self._executor = executor
+        names = Names(config.schema, config.prefix)
+        self._statements = Statements(names)
+        lease_secs = 3 * settings.heartbeat_interval
+        self._claims, self._results, self._ear, sweeps = (Session(dsn, silence_secs=lease_secs) for _ in range(4))
+        self._claimer = Claimer(self._statements, settings.worker_id, settings.queues)
+        self._sweeper = Sweeper(self._statements, config, serializer)
+        self._settler = Settler(self._results, self._statements, self._on_settled)
+        self._listener = WorkListener(self._ear, names.ready_channel, settings.queues, self._on_ready, self._on_due)
+        self._upkeep = Upkeep(
+            self._results,
+            sweeps,
+            self._statements,
+            self._sweeper,
+            worker_row(
+                settings.worker_id,
+                settings.kind,
+                settings.queues,
+                settings.concurrency,
+                settings.heartbeat_interval,
+            ),
+            heartbeat_interval=settings.heartbeat_interval,
+            sweep_interval=settings.sweep_interval,
+            running=lambda: [running.claimed for running in self._running.values()],
+        )
+        self._sessions = (self._claims, self._results, self._ear, sweeps)
+        self._running: dict[str, Running] = {}
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._leaving = asyncio.Event()
+        # Whether there may be something to claim, whether a claim's answer was lost, and when to look for due jobs.
+        self._hungry = True
+        self._astray = False
+        self._look_for_due_at = 0.0
+
+    async def run(self) -> None:
+        """Work until told to stop, or, in a burst, until nothing is left to do."""
+        helpers: list[asyncio.Task[None]] = []
+        try:
+            await self._register()
+            chores = [self._settler.run(), self._upkeep.run(), self._upkeep.sweep()]
+            if self._settings.listen:
+                chores.append(self._listener.run())
+            helpers = [asyncio.create_task(chore) for chore in chores]
+            for helper in helpers:
+                helper.add_done_callback(self._on_helper_done)
+            logger.info("worker %s is ready", self._settings.worker_id)
+            await self._claim_until_stopped()
+            await self._drain(self._settings.shutdown_timeout)
+            _raise_first_error(helpers)
+        except asyncio.CancelledError:
+            # Whoever cancels does not want to wait for jobs to end, but to give them back is a matter of milliseconds.
+            await self._drain(0)
+            raise
+        finally:
+            self._executor.close()
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await self._say_goodbye()
+            logger.info("worker %s has stopped", self._settings.worker_id)
+
+    def stop(self) -> None:
+        """Stop in an orderly way; asked a second time, at once."""
+        if self._stopping.is_set():
+            self._executor.abandon()
+            self._leaving.set()
+        self._stopping.set()
+        self._wake.set()
+
+    # Claiming
+
+    async def _claim_until_stopped(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                await self._promote_due()
+                await self._claim()
+                backoff.reset()
+            except LOST as error:
+                self._astray = self._hungry = True
+                self._look_for_due_at = 0.0
+                pause = backoff.next()
+                logger.warning("claim failed (next try in %.1f s): %s", pause, error)
+                await self._sleep(pause, wakeable=False)
+                continue
+            if self._settings.burst and await self._is_exhausted():
+                return
+            if not (self._hungry and self._free_slots()):
+                await self._sleep(self._look_for_due_at - time.monotonic(), wakeable=True)
+                if time.monotonic() >= self._look_for_due_at:
+                    self._hungry = True
+
+    def _free_slots(self) -> int:
+        # Results that are not settled yet count against the limit only when they pile up.
+        backlog = max(0, len(self._settler) - 2 * self._settings.concurrency)
+        return max(0, self._settings.concurrency - len(self._running) - backlog)
+
+    async def _claim(self) -> None:
+        free = self._free_slots()
+        if not (self._hungry and free):
+            return
+        async with self._claims.use() as connection:
+            if self._astray:
+                await self._give_back_strays(connection)
+                self._astray = False
+            # Whatever becomes ready from here on makes the worker hungry again.
+            self._hungry = False
+            claimed = await self._claimer.claim(connection, free)
+        for each in claimed:
+            self._start(each)
+        if len(claimed) == free:
+            self._hungry = True
+
+    async def _promote_due(self) -> None:
+        if time.monotonic() < self._look_for_due_at:
+            return
+        async with self._claims.use() as connection:
+            promotion = await self._sweeper.promote_due(connection)
+        if promotion.count:
+            self._hungry = True
+        pause = self._settings.poll_interval
+        if promotion.next_in is not None:
+            pause = min(pause, max(promotion.next_in, 0.0))
+        self._look_for_due_at = time.monotonic() + pause
+
+    async def _give_back_strays(self, connection: Connection) -> None:
+        """Give back what was claimed for this worker by a statement whose answer was lost with the connection."""
+        known = [*self._running, *self._settler.ids()]
+        async with connection.transaction():
+            cursor = await WerkCursor(connection).execute(
+                self._statements["lock_strays"],
+                {"worker_id": self._settings.worker_id, "known": known},
+                binary=True,
+            )
+            strays = [Claimed(row) for row in await cursor.fetchall()]
+            if not strays:
+                return
+            settlements = [Settlement(each.id, each.worker_id, each.attempts, given_back()) for each in strays]
+            await cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
+        logger.info("gave back %d jobs whose claim was cut off", len(strays))
+
+    async def _is_exhausted(self) -> bool:
+        """Whether a burst is over: nothing runs, everything is settled, and nothing is ready, not even under a lock."""
+        if self._running or self._hungry:
+            return False
+        await self._settler.drained()
+        try:
+            async with self._claims.use() as connection:
+                promotion = await self._sweeper.promote_due(connection)
+                exhausted = not promotion.count and not await self._claimer.is_anything_ready(connection)
+        except LOST:
+            return False
+        if not exhausted:
+            self._hungry = True
+            await self._sleep(BURST_PAUSE_SECS, wakeable=False)
+        return exhausted
+
+    async def _sleep(self, secs: float, *, wakeable: bool) -> None:
+        waiter = self._wake if wakeable else self._stopping
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(secs, 0)):
+                await waiter.wait()
+
+    # Running
+
+    def _start(self, claimed: Claimed) -> None:
+        running = Running(claimed)
+        self._running[claimed.id] = running
+        running.task = asyncio.create_task(self._execute(running))
+
+    async def _execute(self, running: Running) -> None:
+        claimed = running.claimed
+        outcome = await self._executor.execute(running)
+        del self._running[claimed.id]
+        self._settler.add(Settlement(claimed.id, claimed.worker_id, claimed.attempts, outcome))
+        if outcome.status is JobStatus.Scheduled:
+            self._on_due()
+        self._wake.set()
+
+    # What is heard from the others
+
+    def _on_ready(self) -> None:
+        self._hungry = True
+        self._wake.set()
+
+    def _on_due(self) -> None:
+        self._look_for_due_at = 0.0
+        self._wake.set()
+
+    def _on_settled(self, statuses: Iterable[str]) -> None:
+        if JobStatus.Queued.value in statuses:
+            self._hungry = True
+        if JobStatus.Scheduled.value in statuses:
+            self._look_for_due_at = 0.0
+        self._wake.set()
+
+    def _on_helper_done(self, helper: asyncio.Task[None]) -> None:
+        if not helper.cancelled() and helper.exception() is not None:
+            # A fault of ours. Going on without it would look healthy and not be it.
+            logger.critical("the worker stops because of an error in itself", exc_info=helper.exception())
+            self._executor.abandon()
+            self._leaving.set()
+            self.stop()
+
+    # Stopping
+
+    async def _register(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            try:
+                async with self._results.use() as connection:
+                    await self._upkeep.beat(connection)
+                return
+            except LOST as error:
+                pause = backoff.next()
+                logger.warning("cannot register the worker (next try in %.1f s): %s", pause, error)
+                await self._sleep(pause, wakeable=False)
+
+    async def _drain(self, patience_secs: float) -> None:
+        """Let running jobs end, or stop them, and settle what has ended."""
+        await self._wait_for_running(patience_secs)
+        if self._running:
+            logger.info("stopping %d jobs that did not end within %g s", len(self._running), patience_secs)
+            for running in self._running.values():
+                running.interrupt(Interruption.Shutdown)
+            while self._running and not self._leaving.is_set():
+                await self._wait_for_running(REMINDER_SECS)
+                for running in self._running.values():
+                    logger.warning("job %s (%s) cannot be stopped", running.claimed.id, running.claimed.function)
+        while len(self._settler) and not self._leaving.is_set():
+            self._wake.clear()
+            await self._sleep(REMINDER_SECS, wakeable=True)
+
+    async def _wait_for_running(self, secs: float) -> None:
+        deadline = time.monotonic() + secs
+        while self._running and not self._leaving.is_set() and time.monotonic() < deadline:
+            self._wake.clear()
+            await self._sleep(deadline - time.monotonic(), wakeable=True)
+
+    async def _say_goodbye(self) -> None:
+        try:
+            # With jobs left behind, the row stays: its lease says when they may be rescued.
+            if not self._running and not len(self._settler):
+                async with self._results.use() as connection:
+                    await self._upkeep.leave(connection)
+        except LOST as error:
+            logger.warning("could not take the worker off the list: %s", error)
+        for session in self._sessions:
+            await session.close()
+
+
+def _raise_first_error(helpers: Iterable[asyncio.Task[None]]) -> None:
+    for helper in helpers:
+        if helper.done() and not helper.cancelled() and (error := helper.exception()) is not None:
+            raise error

@@ -1,0 +1,147 @@
+"""Settling: write down how attempts ended, in batches.
+
+Outcomes are collected while the previous batch is on its way, and whatever has come together is the next one: a single
+outcome is sent at once, and under load the batches grow by themselves. Nothing waits for a batch to fill.
+
+While the database is away, outcomes wait here. When it is back, the fence decides whether they still count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+import psycopg
+from attrs import evolve
+
+from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._core.failures import storable
+from pgwerk._core.inserts import Settlement, fence_params, settle_params
+from pgwerk._core.models import ExecutionStatus, JobStatus
+from pgwerk._core.policy import Outcome
+from pgwerk._sql import Statements
+from pgwerk.worker.session import LOST, Backoff, Session
+
+logger = logging.getLogger("pgwerk.worker")
+
+LARGEST_BATCH = 1000
+LOCKED_PAUSE_SECS = 0.05
+
+
+class Settler:
+    """Settles the attempts of one worker.
+
+    Args:
+        session: The connection to send batches over.
+        statements: The statements.
+        on_settled: Called after each batch, with the statuses that the jobs got.
+    """
+
+    def __init__(self, session: Session, statements: Statements, on_settled: Callable[[Iterable[str]], None]) -> None:
+        self._session = session
+        self._statements = statements
+        self._on_settled = on_settled
+        self._pending: dict[str, Settlement] = {}
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._resent = False
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._pending
+
+    def ids(self) -> list[str]:
+        """The jobs that are being settled, or wait for it."""
+        return list(self._pending)
+
+    def add(self, settlement: Settlement) -> None:
+        """Have this settled."""
+        self._pending[settlement.job_id] = settlement
+        self._empty.clear()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing is left to settle."""
+        await self._empty.wait()
+
+    async def run(self) -> None:
+        """Settle until cancelled."""
+        backoff = Backoff()
+        while True:
+            await self._wake.wait()
+            batch = list(self._pending.values())[:LARGEST_BATCH]
+            try:
+                async with self._session.use() as connection:
+                    await self._settle(connection, batch)
+                backoff.reset()
+                self._resent = False
+            except LOST as error:
+                pause = backoff.next()
+                self._resent = True
+                logger.warning("%d results wait for the database (next try in %.1f s): %s", len(self), pause, error)
+                await asyncio.sleep(pause)
+            if not self._pending:
+                self._wake.clear()
+                self._empty.set()
+
+    async def _settle(self, connection: Connection, batch: Sequence[Settlement]) -> None:
+        try:
+            statuses = await self._send(connection, batch)
+        except LOST:
+            raise
+        except psycopg.Error as error:
+            await self._settle_apart(connection, batch, error)
+            return
+        if len(statuses) < len(batch):
+            await self._sort_out(connection, [each for each in batch if each.job_id not in statuses])
+        for job_id in statuses:
+            self._pending.pop(job_id, None)
+        self._on_settled(statuses.values())
+
+    async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> dict[str, str]:
+        """Settle in one statement, and tell the statuses that the jobs got."""
+        cursor = await WerkCursor(connection).execute(self._statements["settle"], settle_params(batch), binary=True)
+        rows = await cursor.fetchall()
+        removable = [row[0] for row in rows if row[2]]
+        if removable:
+            await cursor.execute(self._statements["remove_failed"], {"ids": removable})
+        return {row[0]: row[1] for row in rows}
+
+    async def _settle_apart(self, connection: Connection, batch: Sequence[Settlement], error: psycopg.Error) -> None:
+        """The server refuses a batch because of what is in one of its rows: find that one, and fail it."""
+        if len(batch) > 1:
+            half = len(batch) // 2
+            await self._settle(connection, batch[:half])
+            await self._settle(connection, batch[half:])
+            return
+        (offender,) = batch
+        text = storable(f"the outcome of the job cannot be stored: {type(error).__name__}: {error}")
+        logger.error("job %s: %s", offender.job_id, text)
+        refused = Outcome(status=JobStatus.Failed, execution=ExecutionStatus.Failed, error=text)
+        if offender.outcome == refused:
+            self._drop([offender], "the server refuses to store even its failure")
+            return
+        await self._settle(connection, [evolve(offender, outcome=refused)])
+
+    async def _sort_out(self, connection: Connection, left: Sequence[Settlement]) -> None:
+        """What was not settled is either locked by somebody else, and stays, or not ours any more, and is dropped."""
+        cursor = await WerkCursor(connection).execute(self._statements["fenced"], fence_params(left), binary=True)
+        locked = {row[0] for row in await cursor.fetchall()}
+        lost = [each for each in left if each.job_id not in locked]
+        if self._resent:
+            # The batch was sent before, and its answer was lost with the connection: it may well have been settled.
+            for each in lost:
+                self._pending.pop(each.job_id, None)
+        else:
+            self._drop(lost, "the job was taken away from this worker, or deleted")
+        if locked:
+            await asyncio.sleep(LOCKED_PAUSE_SECS)
+
+    def _drop(self, settlements: Iterable[Settlement], reason: str) -> None:
+        for each in settlements:
+            self._pending.pop(each.job_id, None)
+            logger.warning("the outcome of attempt %d at job %s was dropped: %s", each.attempt, each.job_id, reason)

@@ -1,0 +1,93 @@
+"""Threads for handlers that are plain functions.
+
+A pool of our own, because `concurrent.futures` waits for its threads at the interpreter's exit, and a thread whose
+handler never returns would keep the process from ending. These are daemon threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+Ending: TypeAlias = tuple[Any, BaseException | None]
+"""What a function returned, or what it raised."""
+
+
+class _Call(NamedTuple):
+    func: Callable[[], Any]
+    context: contextvars.Context
+    future: asyncio.Future[Ending]
+    loop: asyncio.AbstractEventLoop
+
+
+class Threads:
+    """As many threads as there are calls at one time; each is used again.
+
+    Args:
+        name: What the threads' names begin with.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._started = 0
+        self._busy = 0
+        self._abandoned = False
+
+    async def run(self, func: Callable[[], Any]) -> Ending:
+        """Call a function in a thread, in the context of the caller.
+
+        A thread cannot be stopped, so a cancellation is put off until the function has returned, and then left to the
+        caller.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Ending] = loop.create_future()
+        self._busy += 1
+        if self._busy > self._started:
+            self._started += 1
+            threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+        self._calls.put(_Call(func, contextvars.copy_context(), future, loop))
+        try:
+            while True:
+                try:
+                    return await asyncio.shield(future)
+                except asyncio.CancelledError:
+                    if self._abandoned:
+                        raise
+        finally:
+            self._busy -= 1
+
+    def abandon(self) -> None:
+        """Stop waiting for threads that still run; they end with the process."""
+        self._abandoned = True
+
+    def close(self) -> None:
+        """Let the threads end, those that are busy when they have done their work."""
+        for _ in range(self._started):
+            self._calls.put(None)
+        self._started = 0
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            try:
+                ending: Ending = (call.context.run(call.func), None)
+            except BaseException as error:  # whatever a handler raises belongs to its job, not to this thread
+                ending = (None, error)
+            _deliver(call, ending)
+            del call, ending
+
+
+def _deliver(call: _Call, ending: Ending) -> None:
+    def deliver() -> None:
+        if not call.future.done():
+            call.future.set_result(ending)
+
+    try:
+        call.loop.call_soon_threadsafe(deliver)
+    except RuntimeError:
+        # The loop is closed: the worker was stopped for good before the handler returned, and nobody waits.
+        return

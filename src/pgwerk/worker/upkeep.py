@@ -1,0 +1,141 @@
+"""Upkeep: the worker's lease, the rescue of other workers' jobs, and the sweep.
+
+A worker is alive as long as its heartbeat is younger than its lease, which is three heartbeats long. Whoever beats also
+looks for leases that have run out. After an outage of the database everybody's have, so a worker rescues only when it
+has been connected for one full lease, in which the others had the time to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._async.sweeping import Sweeper
+from pgwerk._sql import Statements
+from pgwerk.worker.claimed import Claimed
+from pgwerk.worker.session import LOST, Backoff, Session
+
+logger = logging.getLogger("pgwerk.worker")
+
+
+class Upkeep:
+    """Upkeep for one worker.
+
+    Args:
+        session: The connection for heartbeats and rescues.
+        sweeping: The connection for sweeps, which may take long; it is closed in between.
+        statements: The statements.
+        sweeper: Does the sweeping.
+        worker: The constant columns of the worker's row.
+        heartbeat_interval: Seconds between heartbeats.
+        sweep_interval: Seconds between sweeps.
+        running: Gives the jobs that the worker runs.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        sweeping: Session,
+        statements: Statements,
+        sweeper: Sweeper,
+        worker: Mapping[str, Any],
+        *,
+        heartbeat_interval: float,
+        sweep_interval: float,
+        running: Callable[[], Sequence[Claimed]],
+    ) -> None:
+        self._session = session
+        self._sweeping = sweeping
+        self._statements = statements
+        self._sweeper = sweeper
+        self._worker = worker
+        self._heartbeat_interval = heartbeat_interval
+        self._sweep_interval = sweep_interval
+        self._running = running
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        backoff = Backoff()
+        while True:
+            began = time.monotonic()
+            try:
+                async with self._session.use() as connection:
+                    await self.beat(connection)
+                    if self._is_settled_in():
+                        await self._sweeper.rescue(connection)
+                backoff.reset()
+                pause = self._interval() - (time.monotonic() - began)
+            except LOST as error:
+                pause = min(backoff.next(), self._interval())
+                logger.warning("heartbeat failed (next try in %.1f s): %s", pause, error)
+            await asyncio.sleep(max(pause, 0))
+
+    async def beat(self, connection: Connection) -> None:
+        """Extend the worker's lease, and the deadlines of its jobs."""
+        running = self._running()
+        cursor = WerkCursor(connection)
+        await cursor.execute(self._statements["heartbeat"], {**self._worker, "running": len(running)})
+        touched = [claimed.id for claimed in running if claimed.heartbeat_secs is not None]
+        if touched:
+            await cursor.execute(
+                self._statements["touch_job"], {"ids": sorted(touched), "worker_id": self._worker["id"]}
+            )
+
+    async def sweep(self) -> None:
+        """Sweep now and then, until cancelled."""
+        # Workers that started together do not sweep together.
+        await asyncio.sleep(random.uniform(0, self._sweep_interval))
+        while True:
+            if self._is_settled_in():
+                try:
+                    async with self._sweeping.use() as connection:
+                        await self._sweeper.sweep(connection)
+                except LOST as error:
+                    logger.warning("sweep failed (next try in %.1f s): %s", self._sweep_interval, error)
+                await self._sweeping.close()
+            await asyncio.sleep(self._sweep_interval)
+
+    async def leave(self, connection: Connection) -> None:
+        """Take the worker off the list: it runs nothing any more."""
+        await WerkCursor(connection).execute(self._statements["remove_worker"], {"id": self._worker["id"]})
+
+    def _is_settled_in(self) -> bool:
+        """Whether the other workers have had the time to come back, if they have been cut off as well."""
+        lease_secs: float = self._worker["lease_secs"]
+        return self._session.connected_secs >= lease_secs
+
+    def _interval(self) -> float:
+        """Seconds between beats: often enough for the job with the shortest deadline."""
+        deadlines = [claimed.heartbeat_secs for claimed in self._running() if claimed.heartbeat_secs is not None]
+        return min([self._heartbeat_interval, *(deadline / 3 for deadline in deadlines)])
+
+
+def worker_row(
+    worker_id: str, kind: str, queues: Sequence[str], concurrency: int, heartbeat_interval: float
+) -> dict[str, Any]:
+    """The constant columns of a worker's row."""
+    return {
+        "id": worker_id,
+        "kind": kind,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "queues": list(queues),
+        "concurrency": concurrency,
+        "version": _version(),
+        "lease_secs": 3.0 * heartbeat_interval,
+    }
+
+
+def _version() -> str:
+    try:
+        return metadata.version("pgwerk")
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"
