@@ -79,3 +79,40 @@ async def about_async(ctx: Context, word: str) -> str:
     child = await ctx.app.enqueue(echo, word)
     assert child is not None
     return str(child.id)
+
+
+def plain_sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+_lock = threading.Lock()
+_running = 0
+
+
+def _enter() -> int:
+    global _running  # noqa: PLW0603 - what is counted is the process
+    with _lock:
+        _running += 1
+        return _running
+
+
+def _leave() -> None:
+    global _running  # noqa: PLW0603 - as above
+    with _lock:
+        _running -= 1
+
+
+async def count_running(number: int) -> int:
+    """How many of these run while this one does."""
+    found = _enter()
+    await asyncio.sleep(0.01 * (1 + number % 3))
+    _leave()
+    return found
+
+
+def plain_count_running(number: int) -> int:
+    """How many of these run while this one does, from a thread."""
+    found = _enter()
+    time.sleep(0.01 * (1 + number % 3))
+    _leave()
+    return found

@@ -55,6 +55,12 @@ async def burst(app: Werk, **options: Any) -> None:
     await AsyncWorker(app, handle_signals=False, burst=True, **options).run()
 
 
+def exit_code(child: int) -> int:
+    """The exit code of a child process, when it has ended."""
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
 def in_forked_child(func: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> NoReturn:
     """Run something in a child that was just forked, and end it without running what the parent would."""
     status = 1

@@ -284,8 +284,7 @@ async def test_forked_child_begins_anew(make_app: Callable[..., Werk]) -> None:
     child = os.fork()
     if child == 0:
         _compat.in_forked_child(app.enqueue, handlers.echo, "child", _meta={"started": "here"})
-    _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - nothing else is to happen meanwhile
-    assert 0 == os.waitstatus_to_exitcode(status)
+    assert 0 == _compat.exit_code(child)
     await app.enqueue(handlers.echo, "parent again")
     jobs = await app.list_jobs()
     assert ["parent again", "child", "parent"] == [job.payload and job.payload["args"][0] for job in jobs]

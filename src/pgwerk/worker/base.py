@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import signal
@@ -21,7 +22,7 @@ from pgwerk.worker.execution import Executor, LoopExecutor
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class BaseWorker:
+class BaseWorker(abc.ABC):
     """What all kinds of workers have in common.
 
     Args:
@@ -130,10 +131,9 @@ class BaseWorker:
         if self._engine is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._engine.stop)
 
+    @abc.abstractmethod
     def _executor(self) -> Executor:
-        raise TypeError(
-            f"{type(self).__name__} does not say how to run a job: use one of its kinds, such as AsyncWorker"
-        )
+        """What the kinds differ in: the way in which they run handlers."""
 
     def _context(self, claimed: Claimed, is_coroutine: bool) -> Context:
         app = self._werk if is_coroutine else self._sync_werk

@@ -250,6 +250,8 @@ class Engine:
         running = Running(claimed)
         self._running[claimed.id] = running
         running.task = asyncio.create_task(self._execute(running))
+        if claimed.heartbeat_secs is not None:
+            self._upkeep.reconsider()
 
     async def _execute(self, running: Running) -> None:
         claimed = running.claimed

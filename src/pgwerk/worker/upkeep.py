@@ -8,6 +8,7 @@ has been connected for one full lease, in which the others had the time to come 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -60,6 +61,7 @@ class Upkeep:
         self._heartbeat_interval = heartbeat_interval
         self._sweep_interval = sweep_interval
         self._running = running
+        self._reconsider = asyncio.Event()
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -72,11 +74,23 @@ class Upkeep:
                     if self._is_settled_in():
                         await self._sweeper.rescue(connection)
                 backoff.reset()
-                pause = self._interval() - (time.monotonic() - began)
+                await self._rest(began)
             except LOST as error:
                 pause = min(backoff.next(), self._interval())
                 logger.warning("heartbeat failed (next try in %.1f s): %s", pause, error)
-            await asyncio.sleep(max(pause, 0))
+                await asyncio.sleep(pause)
+
+    def reconsider(self) -> None:
+        """A job has started whose deadline may come before the next beat."""
+        self._reconsider.set()
+
+    async def _rest(self, began: float) -> None:
+        """Sleep until the next beat is due; that may become sooner meanwhile."""
+        while (left := began + self._interval() - time.monotonic()) > 0:
+            self._reconsider.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._reconsider.wait()
 
     async def beat(self, connection: Connection) -> None:
         """Extend the worker's lease, and the deadlines of its jobs."""

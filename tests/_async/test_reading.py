@@ -1,0 +1,170 @@
+"""`get_job`, `list_jobs`, `get_executions`, `touch_job` and `sweep`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from tests import handlers
+from tests._async import _compat
+
+from pgwerk import ExecutionStatus, JobNotFound, JobStatus, Retry, Undecodable, Werk
+
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
+
+
+async def arguments(app: Werk, **filters: Any) -> list[Any]:
+    """The first argument of each job that the filters let through."""
+    return [job.payload and job.payload["args"][0] for job in await app.list_jobs(**filters)]
+
+
+@pytest.mark.parametrize("job_id", [UNKNOWN, "not a uuid", "", "\0"])
+async def test_unknown_job(app: Werk, job_id: str) -> None:
+    """A job that is not there is `JobNotFound`, whatever its id looks like."""
+    for method in (app.get_job, app.get_executions):
+        with pytest.raises(JobNotFound):
+            await method(job_id)
+    await app.touch_job(job_id)
+
+
+async def test_list_filters(app: Werk) -> None:
+    """Each filter of `list_jobs` lets through what it says, the newest job first."""
+    await app.enqueue(handlers.echo, 1, _queue="a", _key="Needle 100%", _priority=1)
+    await app.enqueue(handlers.fail, "needle", _queue="b", _meta={"who": "needle"})
+    await app.enqueue(handlers.echo, 3, _queue="b", _group="hay_stack", _delay=1000)
+    await _compat.burst(app, queues=["a", "b"])
+    assert [3, "needle", 1] == await arguments(app)
+    assert [3, "needle"] == await arguments(app, queue="b")
+    assert ["needle"] == await arguments(app, status=JobStatus.Failed)
+    assert [3, 1] == await arguments(app, status=["scheduled", JobStatus.Complete])
+    assert ["needle", 1] == await arguments(app, search="NEEDLE")
+    assert ["needle"] == await arguments(app, search="handlers.fail")
+    assert [1] == await arguments(app, search="100%")
+    assert [3] == await arguments(app, search="y_s")
+    assert [] == await arguments(app, search="h_y")
+    assert ["needle"] == await arguments(app, search="ValueError")
+    assert ["needle", 1] == await arguments(app, limit=2, offset=1)
+    ran = await app.list_jobs(status="complete")
+    assert ["needle", 1] == await arguments(app, worker_id=ran[0].worker_id)
+    assert [] == await arguments(app, worker_id="nobody")
+    assert [] == await arguments(app, schedule_name="none")
+
+
+async def test_list_retried(app: Werk) -> None:
+    """`retried` tells the jobs that were tried before from those that were not."""
+    await app.enqueue(handlers.echo, "once")
+    await app.enqueue(handlers.fail, "twice", _retry=Retry(max=2))
+    await app.enqueue(handlers.fail, "again", _retry=Retry(max=2, intervals=1000))
+    await _compat.burst(app)
+    assert ["again", "twice"] == await arguments(app, retried=True)
+    assert ["once"] == await arguments(app, retried=False)
+
+
+@pytest.mark.parametrize("filters", [{"limit": -1}, {"offset": -1}, {"status": "done"}])
+async def test_bad_filters_are_refused(app: Werk, filters: dict[str, Any]) -> None:
+    """A negative page and an unknown status are refused."""
+    with pytest.raises(ValueError, match="must be"):
+        await app.list_jobs(**filters)
+
+
+async def test_executions_are_the_history(app: Werk) -> None:
+    """Each attempt is on record with its number, outcome, times and worker; only the last one can have a result."""
+    job = await app.enqueue(handlers.fail, "no", _retry=Retry(max=2))
+    good = await app.enqueue(handlers.echo, "yes")
+    assert job is not None
+    assert good is not None
+    await _compat.burst(app)
+    attempts = await app.get_executions(job.id)
+    assert [(1, ExecutionStatus.Failed), (2, ExecutionStatus.Failed)] == [
+        (each.attempt, each.status) for each in attempts
+    ]
+    assert all(each.error and each.error.endswith("ValueError: no\n") for each in attempts)
+    assert all(each.started_at and each.completed_at and each.started_at <= each.completed_at for each in attempts)
+    (single,) = await app.get_executions(good.id)
+    assert (ExecutionStatus.Complete, "yes", None) == (single.status, single.result, single.error)
+    ended = await app.get_job(good.id)
+    assert (ended.worker_id, ended.started_at, ended.completed_at) == (
+        single.worker_id,
+        single.started_at,
+        single.completed_at,
+    )
+
+
+async def test_running_attempt_is_shown_under_its_later_id(app: Werk) -> None:
+    """While an attempt runs it is in the history, under the id that it keeps."""
+    job = await app.enqueue(handlers.stubborn, 0.5)
+    assert job is not None
+    async with _compat.working(app):
+        running = await app.get_executions(job.id)
+        while not running:
+            await _compat.pause()
+            running = await app.get_executions(job.id)
+        await app.wait_for(job.id, timeout=20)
+    ended = await app.get_executions(job.id)
+    assert [ExecutionStatus.Running, ExecutionStatus.Complete] == [running[0].status, ended[0].status]
+    assert (running[0].id, running[0].started_at) == (ended[0].id, ended[0].started_at)
+
+
+async def test_touch_moves_the_time(app: Werk) -> None:
+    """Touching a running job is noted; touching another one does nothing."""
+    job = await app.enqueue(handlers.stubborn, 0.5)
+    later = await app.enqueue(handlers.echo, _delay=1000)
+    assert job is not None
+    assert later is not None
+    async with _compat.working(app):
+        before = await app.get_job(job.id)
+        while before.touched_at is None:
+            await _compat.pause()
+            before = await app.get_job(job.id)
+        await app.touch_job(job.id)
+        after = await app.get_job(job.id)
+        await app.touch_job(later.id)
+    untouched = await app.get_job(later.id)
+    assert after.touched_at is not None
+    assert before.touched_at < after.touched_at
+    assert untouched.touched_at is None
+
+
+async def test_unreadable_row_does_not_spoil_the_list(app: Werk, dsn: str, schema: str) -> None:
+    """A payload that the serializer cannot read is shown as such, and the others are read."""
+    await app.enqueue(handlers.echo, 1)
+    await app.enqueue(handlers.echo, 2)
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        spoil = f"""UPDATE {schema}."_pgwerk_jobs" SET payload = '{{"$new": 1}}' WHERE payload->'args'->0 = '2'"""
+        await connection.execute(spoil.encode())
+    bad, good = await app.list_jobs()
+    payload: Any = bad.payload
+    assert isinstance(payload, Undecodable)
+    assert {"args": [1], "kwargs": {}} == good.payload
+
+
+async def test_sweep_on_quiet_tables(app: Werk) -> None:
+    """A sweep that finds nothing to do does nothing."""
+    await app.enqueue(handlers.echo)
+    assert [] == await app.sweep()
+    assert 1 == len(await app.list_jobs())
+
+
+async def test_sweep_ends_and_removes_what_has_expired(app: Werk, dsn: str, schema: str) -> None:
+    """A sweep ends jobs that did not start within their ttl, and removes rows that were kept for long enough."""
+    expiring = await app.enqueue(handlers.echo, "late", _ttl=1000)
+    finished = await app.enqueue(handlers.echo, "old", _result_ttl=1000)
+    assert expiring is not None
+    assert finished is not None
+    await _compat.burst(app, queues=["other"])
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        past = f"UPDATE {schema}.\"_pgwerk_jobs\" SET expires_at = now() - interval '1 s' WHERE ttl IS NOT NULL"
+        await connection.execute(past.encode())
+    waiting = _compat.spawn(app.wait_for, expiring.id, timeout=20, poll_interval=0.2)
+    await app.sweep()
+    expired = await waiting.result()
+    assert (JobStatus.Aborted, True) == (expired.status, (expired.error or "").startswith("expired"))
+    await _compat.burst(app)
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        past = f"UPDATE {schema}.\"_pgwerk_jobs\" SET expires_at = now() WHERE status = 'complete'"
+        await connection.execute(past.encode())
+    await app.sweep()
+    with pytest.raises(JobNotFound):
+        await app.get_job(finished.id)
+    assert ["late"] == await arguments(app)

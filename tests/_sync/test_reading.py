@@ -1,0 +1,173 @@
+# Generated from tests/_async/test_reading.py by `python tools/unasync_build.py`.
+# Do not edit: change that file and run the command again.
+
+"""`get_job`, `list_jobs`, `get_executions`, `touch_job` and `sweep`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from tests import handlers
+from tests._sync import _compat
+
+from pgwerk import ExecutionStatus, JobNotFound, JobStatus, Retry, SyncWerk, Undecodable
+
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
+
+
+def arguments(app: SyncWerk, **filters: Any) -> list[Any]:
+    """The first argument of each job that the filters let through."""
+    return [job.payload and job.payload["args"][0] for job in app.list_jobs(**filters)]
+
+
+@pytest.mark.parametrize("job_id", [UNKNOWN, "not a uuid", "", "\0"])
+def test_unknown_job(app: SyncWerk, job_id: str) -> None:
+    """A job that is not there is `JobNotFound`, whatever its id looks like."""
+    for method in (app.get_job, app.get_executions):
+        with pytest.raises(JobNotFound):
+            method(job_id)
+    app.touch_job(job_id)
+
+
+def test_list_filters(app: SyncWerk) -> None:
+    """Each filter of `list_jobs` lets through what it says, the newest job first."""
+    app.enqueue(handlers.echo, 1, _queue="a", _key="Needle 100%", _priority=1)
+    app.enqueue(handlers.fail, "needle", _queue="b", _meta={"who": "needle"})
+    app.enqueue(handlers.echo, 3, _queue="b", _group="hay_stack", _delay=1000)
+    _compat.burst(app, queues=["a", "b"])
+    assert [3, "needle", 1] == arguments(app)
+    assert [3, "needle"] == arguments(app, queue="b")
+    assert ["needle"] == arguments(app, status=JobStatus.Failed)
+    assert [3, 1] == arguments(app, status=["scheduled", JobStatus.Complete])
+    assert ["needle", 1] == arguments(app, search="NEEDLE")
+    assert ["needle"] == arguments(app, search="handlers.fail")
+    assert [1] == arguments(app, search="100%")
+    assert [3] == arguments(app, search="y_s")
+    assert [] == arguments(app, search="h_y")
+    assert ["needle"] == arguments(app, search="ValueError")
+    assert ["needle", 1] == arguments(app, limit=2, offset=1)
+    ran = app.list_jobs(status="complete")
+    assert ["needle", 1] == arguments(app, worker_id=ran[0].worker_id)
+    assert [] == arguments(app, worker_id="nobody")
+    assert [] == arguments(app, schedule_name="none")
+
+
+def test_list_retried(app: SyncWerk) -> None:
+    """`retried` tells the jobs that were tried before from those that were not."""
+    app.enqueue(handlers.echo, "once")
+    app.enqueue(handlers.fail, "twice", _retry=Retry(max=2))
+    app.enqueue(handlers.fail, "again", _retry=Retry(max=2, intervals=1000))
+    _compat.burst(app)
+    assert ["again", "twice"] == arguments(app, retried=True)
+    assert ["once"] == arguments(app, retried=False)
+
+
+@pytest.mark.parametrize("filters", [{"limit": -1}, {"offset": -1}, {"status": "done"}])
+def test_bad_filters_are_refused(app: SyncWerk, filters: dict[str, Any]) -> None:
+    """A negative page and an unknown status are refused."""
+    with pytest.raises(ValueError, match="must be"):
+        app.list_jobs(**filters)
+
+
+def test_executions_are_the_history(app: SyncWerk) -> None:
+    """Each attempt is on record with its number, outcome, times and worker; only the last one can have a result."""
+    job = app.enqueue(handlers.fail, "no", _retry=Retry(max=2))
+    good = app.enqueue(handlers.echo, "yes")
+    assert job is not None
+    assert good is not None
+    _compat.burst(app)
+    attempts = app.get_executions(job.id)
+    assert [(1, ExecutionStatus.Failed), (2, ExecutionStatus.Failed)] == [
+        (each.attempt, each.status) for each in attempts
+    ]
+    assert all(each.error and each.error.endswith("ValueError: no\n") for each in attempts)
+    assert all(each.started_at and each.completed_at and each.started_at <= each.completed_at for each in attempts)
+    (single,) = app.get_executions(good.id)
+    assert (ExecutionStatus.Complete, "yes", None) == (single.status, single.result, single.error)
+    ended = app.get_job(good.id)
+    assert (ended.worker_id, ended.started_at, ended.completed_at) == (
+        single.worker_id,
+        single.started_at,
+        single.completed_at,
+    )
+
+
+def test_running_attempt_is_shown_under_its_later_id(app: SyncWerk) -> None:
+    """While an attempt runs it is in the history, under the id that it keeps."""
+    job = app.enqueue(handlers.stubborn, 0.5)
+    assert job is not None
+    with _compat.working(app):
+        running = app.get_executions(job.id)
+        while not running:
+            _compat.pause()
+            running = app.get_executions(job.id)
+        app.wait_for(job.id, timeout=20)
+    ended = app.get_executions(job.id)
+    assert [ExecutionStatus.Running, ExecutionStatus.Complete] == [running[0].status, ended[0].status]
+    assert (running[0].id, running[0].started_at) == (ended[0].id, ended[0].started_at)
+
+
+def test_touch_moves_the_time(app: SyncWerk) -> None:
+    """Touching a running job is noted; touching another one does nothing."""
+    job = app.enqueue(handlers.stubborn, 0.5)
+    later = app.enqueue(handlers.echo, _delay=1000)
+    assert job is not None
+    assert later is not None
+    with _compat.working(app):
+        before = app.get_job(job.id)
+        while before.touched_at is None:
+            _compat.pause()
+            before = app.get_job(job.id)
+        app.touch_job(job.id)
+        after = app.get_job(job.id)
+        app.touch_job(later.id)
+    untouched = app.get_job(later.id)
+    assert after.touched_at is not None
+    assert before.touched_at < after.touched_at
+    assert untouched.touched_at is None
+
+
+def test_unreadable_row_does_not_spoil_the_list(app: SyncWerk, dsn: str, schema: str) -> None:
+    """A payload that the serializer cannot read is shown as such, and the others are read."""
+    app.enqueue(handlers.echo, 1)
+    app.enqueue(handlers.echo, 2)
+    with psycopg.Connection.connect(dsn) as connection:
+        spoil = f"""UPDATE {schema}."_pgwerk_jobs" SET payload = '{{"$new": 1}}' WHERE payload->'args'->0 = '2'"""
+        connection.execute(spoil.encode())
+    bad, good = app.list_jobs()
+    payload: Any = bad.payload
+    assert isinstance(payload, Undecodable)
+    assert {"args": [1], "kwargs": {}} == good.payload
+
+
+def test_sweep_on_quiet_tables(app: SyncWerk) -> None:
+    """A sweep that finds nothing to do does nothing."""
+    app.enqueue(handlers.echo)
+    assert [] == app.sweep()
+    assert 1 == len(app.list_jobs())
+
+
+def test_sweep_ends_and_removes_what_has_expired(app: SyncWerk, dsn: str, schema: str) -> None:
+    """A sweep ends jobs that did not start within their ttl, and removes rows that were kept for long enough."""
+    expiring = app.enqueue(handlers.echo, "late", _ttl=1000)
+    finished = app.enqueue(handlers.echo, "old", _result_ttl=1000)
+    assert expiring is not None
+    assert finished is not None
+    _compat.burst(app, queues=["other"])
+    with psycopg.Connection.connect(dsn) as connection:
+        past = f"UPDATE {schema}.\"_pgwerk_jobs\" SET expires_at = now() - interval '1 s' WHERE ttl IS NOT NULL"
+        connection.execute(past.encode())
+    waiting = _compat.spawn(app.wait_for, expiring.id, timeout=20, poll_interval=0.2)
+    app.sweep()
+    expired = waiting.result()
+    assert (JobStatus.Aborted, True) == (expired.status, (expired.error or "").startswith("expired"))
+    _compat.burst(app)
+    with psycopg.Connection.connect(dsn) as connection:
+        past = f"UPDATE {schema}.\"_pgwerk_jobs\" SET expires_at = now() WHERE status = 'complete'"
+        connection.execute(past.encode())
+    app.sweep()
+    with pytest.raises(JobNotFound):
+        app.get_job(finished.id)
+    assert ["late"] == arguments(app)

@@ -1,0 +1,142 @@
+"""Who may import whom: the layers of the design, checked over every import statement, the lazy ones included."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_SPEC = importlib.util.find_spec("pgwerk")
+assert _SPEC is not None
+assert _SPEC.origin is not None
+ROOT = Path(_SPEC.origin).parent
+
+THIRD_PARTY = {
+    "_core": {"attrs", "croniter"},
+    "_sql": {"psycopg"},
+    "_async": {"attrs", "psycopg", "psycopg_pool"},
+    "_sync": {"attrs", "psycopg", "psycopg_pool"},
+    "worker": {"attrs", "psycopg"},
+}
+"""What each layer may import beside the standard library."""
+
+OWN = {
+    "_core": {"_core"},
+    "_sql": {"_core", "_sql"},
+    "_async": {"_core", "_sql", "_async"},
+    "_sync": {"_core", "_sql", "_sync"},
+    "worker": {"_core", "_sql", "_async", "worker"},
+    "embedded": {"_embedded"},
+    "_embedded": {"_embedded"},
+}
+"""What each layer may import of pgwerk."""
+
+EXCEPTIONS = {
+    # A plain function runs in a thread and enqueues through the blocking client.
+    ("worker", "pgwerk._sync.client", "SyncWerk"),
+}
+
+NO_IO = {"asyncio", "socket", "subprocess", "threading", "urllib", "http", "selectors", "multiprocessing"}
+ALLOWED_IN_CORE = {
+    # Ids are made by any thread, one after the other.
+    ("_core/ids.py", "threading"),
+}
+
+
+def imports() -> Iterator[tuple[str, str, str, str]]:
+    """File, layer, module and name of each import."""
+    for file in sorted(ROOT.rglob("*.py")):
+        path = file.relative_to(ROOT).as_posix()
+        layer = path.split("/")[0].removesuffix(".py")
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        typing_only = {
+            id(child)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for child in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if id(node) in typing_only:
+                continue
+            if isinstance(node, ast.Import):
+                yield from ((path, layer, alias.name, "") for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                yield from ((path, layer, node.module or "", alias.name) for alias in node.names)
+
+
+IMPORTS = list(imports())
+
+
+def test_there_is_something_to_check() -> None:
+    """The walk finds the layers that there are."""
+    assert {"_core", "_sql", "_async", "_sync", "worker", "embedded"} <= {layer for _, layer, _, _ in IMPORTS}
+
+
+@pytest.mark.parametrize("layer", sorted(OWN))
+def test_layer_imports_only_what_it_may(layer: str) -> None:
+    """No module of a layer imports another layer than those below it."""
+    wrong = []
+    for path, found, module, name in IMPORTS:
+        if found != layer or module.split(".")[0] != "pgwerk":
+            continue
+        target = [*module.split("."), name][1]
+        if target not in OWN[layer] and (layer, module, name) not in EXCEPTIONS:
+            wrong.append(f"{path}: {module} {name}")
+    assert [] == wrong
+
+
+@pytest.mark.parametrize("layer", sorted(THIRD_PARTY))
+def test_layer_imports_only_known_packages(layer: str) -> None:
+    """No module of a layer imports a package that the layer has no business with."""
+    known = THIRD_PARTY[layer] | {"pgwerk", "__future__", "annotationlib"} | set(sys.stdlib_module_names)
+    wrong = [
+        f"{path}: {module}"
+        for path, found, module, _ in IMPORTS
+        if found == layer and module.split(".")[0] not in known
+    ]
+    assert [] == wrong
+
+
+def test_core_does_no_io() -> None:
+    """The core imports nothing that talks to the world outside."""
+    wrong = {
+        (path, module.split(".")[0])
+        for path, layer, module, _ in IMPORTS
+        if layer == "_core" and module.split(".")[0] in NO_IO
+    }
+    assert wrong <= ALLOWED_IN_CORE
+
+
+def test_only_the_seam_mentions_asyncio() -> None:
+    """Of the asyncio client, only the seam imports asyncio."""
+    assert {"_async/_compat.py"} == {
+        path for path, layer, module, _ in IMPORTS if layer == "_async" and "asyncio" in module
+    }
+
+
+def test_exceptions_are_needed() -> None:
+    """An exception that nothing needs any more is taken off the list."""
+    found = {(layer, module, name) for _, layer, module, name in IMPORTS}
+    assert found >= EXCEPTIONS
+    assert {(path, module) for path, _, module, _ in IMPORTS} >= ALLOWED_IN_CORE
+
+
+def test_sql_is_in_its_layer() -> None:
+    """Statements are files of the SQL layer: no other module sends a SELECT, INSERT, UPDATE or DELETE of its own."""
+    allowed = {"SELECT pg_backend_pid()"}
+    wrong = []
+    for file in sorted(ROOT.rglob("*.py")):
+        path = file.relative_to(ROOT).as_posix()
+        if path.startswith(("_embedded/", "_sync/")) or path == "embedded.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+                text = node.value.decode() if isinstance(node.value, bytes) else node.value
+                if text.startswith(("SELECT ", "INSERT ", "UPDATE ", "DELETE ")) and text not in allowed:
+                    wrong.append(f"{path}: {text[:40]}")
+    assert [] == wrong

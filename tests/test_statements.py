@@ -1,0 +1,61 @@
+"""The files with SQL: each is described, used, and valid on the server."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgwerk import Werk
+from pgwerk._sql import MIGRATIONS, Names, Statements
+
+FOLDER = Path(str(files("pgwerk._sql.statements")))
+STATEMENTS = sorted(file.stem for file in FOLDER.glob("*.sql"))
+PACKAGE = FOLDER.parents[1]
+
+NO_PARAMETERS = re.compile(r"%\((\w+)\)s")
+SCRIPTS = {"lock_migrations", "create_migrations"}
+"""More than one statement each, sent as they are."""
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_statement_is_described(name: str) -> None:
+    """Each statement begins with a comment that says what it does and what it locks."""
+    lines = (FOLDER / f"{name}.sql").read_text(encoding="utf-8").splitlines()
+    comment = " ".join(line for line in lines if line.startswith("--"))
+    assert lines[0].startswith("-- ")
+    assert len(comment) > 40
+
+
+def test_every_statement_is_used() -> None:
+    """No statement lies about that nothing sends, and none is sent that is not there."""
+    source = "\n".join(file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py") if "_sync" not in file.parts)
+    named = set(re.findall(r"_statements\[\"(\w+)\"\]", source)) | set(re.findall(r"\"(\w+)\"", source)) & set(
+        STATEMENTS
+    )
+    assert set(STATEMENTS) == named
+
+
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in SCRIPTS])
+async def test_statement_is_valid(name: str, dsn: str) -> None:
+    """The server understands each statement, for names that need quoting."""
+    async with Werk(dsn, schema="Valid %s {x}", prefix='a "b" %') as app:
+        statements = Statements(Names(app.config.schema, app.config.prefix))
+    text = statements[name].decode()
+    parameters: dict[str, int] = {}
+    for parameter in NO_PARAMETERS.findall(text):
+        parameters.setdefault(parameter, len(parameters) + 1)
+    prepared = NO_PARAMETERS.sub(lambda match: f"${parameters[match[1]]}", text)
+    if parameters:
+        prepared = prepared.replace("%%", "%")
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        await connection.execute(f"PREPARE checked AS {prepared}".encode())
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    """The migrations lead from one version to the next."""
+    assert list(range(1, len(MIGRATIONS) + 1)) == [migration.version for migration in MIGRATIONS]
+    assert sorted(migration.name for migration in MIGRATIONS) == [migration.name for migration in MIGRATIONS]
