@@ -102,7 +102,7 @@ class Sweeper:
                 settlements.append(Settlement(job.id, str(job.worker_id), job.attempts, after_loss(job, error)))
             await cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
             settled = await cursor.fetchall()
-        return len(orphans), [row[0] for row in settled if row[1] == JobStatus.Queued.value]
+        return len(orphans), [row[0] for row in settled if row[2] == JobStatus.Queued.value]
 
     async def _count(self, connection: Connection, statement: str) -> int:
         cursor = await WerkCursor(connection).execute(self._statements[statement], {"limit": BATCH}, binary=True)

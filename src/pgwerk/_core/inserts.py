@@ -88,6 +88,11 @@ class Settlement:
     attempt: int
     outcome: Outcome
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """The job and the number of the attempt, which no other settlement has."""
+        return self.job_id, self.attempt
+
 
 def settle_params(settlements: Iterable[Settlement]) -> dict[str, Any]:
     """The parameters of `settle.sql`. They are in the order of the ids, which is the order of locking."""

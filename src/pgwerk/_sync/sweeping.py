@@ -105,7 +105,7 @@ class Sweeper:
                 settlements.append(Settlement(job.id, str(job.worker_id), job.attempts, after_loss(job, error)))
             cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
             settled = cursor.fetchall()
-        return len(orphans), [row[0] for row in settled if row[1] == JobStatus.Queued.value]
+        return len(orphans), [row[0] for row in settled if row[2] == JobStatus.Queued.value]
 
     def _count(self, connection: Connection, statement: str) -> int:
         cursor = WerkCursor(connection).execute(self._statements[statement], {"limit": BATCH}, binary=True)

@@ -208,11 +208,16 @@ class Engine:
 
     async def _give_back_strays(self, connection: Connection) -> None:
         """Give back what was claimed for this worker by a statement whose answer was lost with the connection."""
-        known = [*self._running, *self._settler.ids()]
+        known = [(each.claimed.id, each.claimed.attempts) for each in self._running.values()]
+        known += self._settler.keys()
         async with connection.transaction():
             cursor = await WerkCursor(connection).execute(
                 self._statements["lock_strays"],
-                {"worker_id": self._settings.worker_id, "known": known},
+                {
+                    "worker_id": self._settings.worker_id,
+                    "ids": [job_id for job_id, _ in known],
+                    "attempts": [attempt for _, attempt in known],
+                },
                 binary=True,
             )
             strays = [Claimed(row) for row in await cursor.fetchall()]

@@ -42,7 +42,8 @@ class Settler:
         self._session = session
         self._statements = statements
         self._on_settled = on_settled
-        self._pending: dict[str, Settlement] = {}
+        # By attempt, not by job: the next attempt may end before the answer about the last one has arrived.
+        self._pending: dict[tuple[str, int], Settlement] = {}
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -51,16 +52,13 @@ class Settler:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def __contains__(self, job_id: str) -> bool:
-        return job_id in self._pending
-
-    def ids(self) -> list[str]:
-        """The jobs that are being settled, or wait for it."""
+    def keys(self) -> list[tuple[str, int]]:
+        """The attempts that are being settled, or wait for it: job and number."""
         return list(self._pending)
 
     def add(self, settlement: Settlement) -> None:
         """Have this settled."""
-        self._pending[settlement.job_id] = settlement
+        self._pending[settlement.key] = settlement
         self._empty.clear()
         self._wake.set()
 
@@ -97,19 +95,19 @@ class Settler:
             await self._settle_apart(connection, batch, error)
             return
         if len(statuses) < len(batch):
-            await self._sort_out(connection, [each for each in batch if each.job_id not in statuses])
-        for job_id in statuses:
-            self._pending.pop(job_id, None)
+            await self._sort_out(connection, [each for each in batch if each.key not in statuses])
+        for key in statuses:
+            self._pending.pop(key, None)
         self._on_settled(statuses.values())
 
-    async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> dict[str, str]:
+    async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> dict[tuple[str, int], str]:
         """Settle in one statement, and tell the statuses that the jobs got."""
         cursor = await WerkCursor(connection).execute(self._statements["settle"], settle_params(batch), binary=True)
         rows = await cursor.fetchall()
-        removable = [row[0] for row in rows if row[2]]
+        removable = [row[0] for row in rows if row[3]]
         if removable:
             await cursor.execute(self._statements["remove_failed"], {"ids": removable})
-        return {row[0]: row[1] for row in rows}
+        return {(row[0], row[1]): row[2] for row in rows}
 
     async def _settle_apart(self, connection: Connection, batch: Sequence[Settlement], error: psycopg.Error) -> None:
         """The server refuses a batch because of what is in one of its rows: find that one, and fail it."""
@@ -130,12 +128,12 @@ class Settler:
     async def _sort_out(self, connection: Connection, left: Sequence[Settlement]) -> None:
         """What was not settled is either locked by somebody else, and stays, or not ours any more, and is dropped."""
         cursor = await WerkCursor(connection).execute(self._statements["fenced"], fence_params(left), binary=True)
-        locked = {row[0] for row in await cursor.fetchall()}
-        lost = [each for each in left if each.job_id not in locked]
+        locked = set(await cursor.fetchall())
+        lost = [each for each in left if each.key not in locked]
         if self._resent:
             # The batch was sent before, and its answer was lost with the connection: it may well have been settled.
             for each in lost:
-                self._pending.pop(each.job_id, None)
+                self._pending.pop(each.key, None)
         else:
             self._drop(lost, "the job was taken away from this worker, or deleted")
         if locked:
@@ -143,5 +141,5 @@ class Settler:
 
     def _drop(self, settlements: Iterable[Settlement], reason: str) -> None:
         for each in settlements:
-            self._pending.pop(each.job_id, None)
+            self._pending.pop(each.key, None)
             logger.warning("the outcome of attempt %d at job %s was dropped: %s", each.attempt, each.job_id, reason)

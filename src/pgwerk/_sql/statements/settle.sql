@@ -63,7 +63,7 @@ WITH input AS (
     WHERE j.id = h.id
     RETURNING
         j.id, j.queue, j.status, j.group_key, j.awaited, j.scheduled_at, j.expires_at, j.failure_mode,
-        h.ended, h.next_id, h.repeat_delay
+        h.attempt, h.ended, h.next_id, h.repeat_delay
 ), remembered AS (
     INSERT INTO {executions} (job_id, attempt, status, worker_id, error, started_at, completed_at)
     SELECT
@@ -123,6 +123,6 @@ WITH input AS (
     WHERE first.due < coalesce((SELECT min(scheduled_at) FROM {jobs} WHERE status = 'scheduled'), 'infinity')
 )
 SELECT
-    s.id::text, s.status, s.ended AND s.failure_mode = 'delete' AND s.expires_at <= statement_timestamp() AS removable,
+    s.id::text, s.attempt, s.status, s.ended AND s.failure_mode = 'delete' AND s.expires_at <= statement_timestamp() AS removable,
     (SELECT count(done) FROM announced) AS announced
 FROM settled s
