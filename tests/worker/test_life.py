@@ -315,7 +315,7 @@ async def test_shutdown_lets_jobs_end(app: Werk) -> None:
 
 async def test_shutdown_gives_back_what_does_not_end(app: Werk) -> None:
     """What is still running after `shutdown_timeout` is given back: ready again, no attempt counted, no history."""
-    job = await app.enqueue(handlers.hang, _ttl=1000)
+    job = await app.enqueue(handlers.hang)
     assert job is not None
     worker = AsyncWorker(app, shutdown_timeout=0, handle_signals=False)
     task = asyncio.create_task(worker.run())

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
+from tests import handlers
 
 from pgwerk import EnqueueParams, Job, JobStatus, Retry, Werk
 from pgwerk._async.connections import Connection
 from pgwerk._core.ids import new_id
-from pgwerk._core.inserts import Settlement
+from pgwerk._core.inserts import Settled, Settlement
 from pgwerk._core.policy import after_failure, after_success
 from pgwerk._sql import Names, Statements
 from pgwerk.worker.claimed import Claimed
 from pgwerk.worker.claiming import Claimer
 from pgwerk.worker.session import Session
 from pgwerk.worker.settling import Settler
-from tests import handlers
 
 
 class Bench:
@@ -30,8 +30,8 @@ class Bench:
         self.claimer = Claimer(self.statements, new_id(), ["default"])
         self.statuses: list[str] = []
 
-    def settled(self, statuses: Iterable[str]) -> None:
-        self.statuses += statuses
+    def settled(self, settled: Iterable[Settled]) -> None:
+        self.statuses += [each.status for each in settled]
 
     async def claim(self, limit: int = 100) -> list[Claimed]:
         async with self.session.use() as connection:
@@ -61,7 +61,9 @@ async def settle(settler: Settler, settlements: Iterable[Settlement]) -> None:
     for each in settlements:
         settler.add(each)
     task = asyncio.create_task(settler.run())
-    await asyncio.wait_for(settler.drained(), 30)
+    async with asyncio.timeout(30):
+        while len(settler):
+            await asyncio.sleep(0.01)
     task.cancel()
 
 
@@ -71,9 +73,9 @@ async def test_next_attempt_ends_before_the_answer_about_the_last_one(bench: Ben
     (first,) = await bench.claim()
 
     class Slow(Settler):
-        async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> dict[tuple[str, int], str]:
+        async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> list[Settled]:
             answer = await super()._send(connection, batch)
-            if JobStatus.Queued.value in answer.values():
+            if JobStatus.Queued.value in [each.status for each in answer]:
                 (second,) = await bench.claimer.claim(connection, 1)
                 self.add(succeeded(second))
             return answer

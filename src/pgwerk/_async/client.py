@@ -18,7 +18,7 @@ from pgwerk._async.sweeping import Sweeper
 from pgwerk._async.waiting import Waiting
 from pgwerk._core import checks
 from pgwerk._core.config import WerkConfig, make_config
-from pgwerk._core.errors import JobError, JobNotFound, SerializationError
+from pgwerk._core.errors import JobError, JobNotFound, SerializationError, WerkError
 from pgwerk._core.ids import normalize_id
 from pgwerk._core.logs import configure_logging
 from pgwerk._core.models import (
@@ -202,6 +202,7 @@ class Werk:
         _repeat: Repeat | None = None,
         _depends_on: Dependency | Job | str | Sequence[Dependency | Job | str] | None = None,
         _failure_mode: str = "hold",
+        _sync: bool = False,
         **kwargs: Any,
     ) -> Job | None:
         """Enqueue a job.
@@ -230,6 +231,7 @@ class Werk:
             _repeat: Run it again after each success.
             _depends_on: Jobs that must end before this one starts.
             _failure_mode: "hold" keeps the row of a failed job, "delete" removes it.
+            _sync: Run the job in this process. Not possible yet: refused.
             kwargs: Keyword arguments for the handler.
 
         Returns:
@@ -240,9 +242,12 @@ class Werk:
             ValueError: An option makes no sense, or the handler cannot be imported by a worker.
             SerializationError: An argument cannot be serialized.
             JobNotFound: A job in `_depends_on` does not exist.
+            WerkError: `_sync` is true.
             psycopg.Error: What the database says; after a connection was lost, the job may or may not be there.
         """
         _, kwargs = split_call(kwargs)
+        if checks.flag("_sync", _sync):
+            raise WerkError("_sync=True is not possible yet: enqueue the job, and run a worker")
         spec = EnqueueParams(
             func,
             args=args,
@@ -497,11 +502,15 @@ class Werk:
     ) -> list[Any]:
         timeout, poll_interval = _check_patience(timeout, poll_interval)
         options, kwargs = split_call(shared)
+        if "_sync" in options:
+            raise ValueError("_sync cannot be given here: this waits for a worker to run the job")
         if options.pop("_conn", None) is not None:
             raise ValueError(
                 "_conn cannot be given here: the job starts when its transaction has ended, and this waits before "
                 "that; use enqueue(..., _conn=...), commit, then wait_for()"
             )
+        if options.get("_key") is not None and len(calls) > 1:
+            raise ValueError("_key cannot be given to map() for more than one job: only the first would be enqueued")
         fields = {name.removeprefix("_"): value for name, value in options.items()}
         specs = [EnqueueParams(func, args=args, kwargs={**kwargs, **own}, **fields) for args, own in calls]
         await self.connect()

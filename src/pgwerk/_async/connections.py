@@ -8,6 +8,8 @@ client owns (`pool_size=`).
 from __future__ import annotations
 
 import contextlib
+import functools
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
@@ -50,6 +52,9 @@ class WerkCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
 
 _ADAPTERS = _OwnAdapters()
 
+_OPTIONS: dict[str, Any] = {"autocommit": True, "client_encoding": "utf8"}
+"""What the application's own encoding is does not matter: in UTF-8 everything can be sent and read."""
+
 
 class Connections:
     """Where the operations of one client get their connections from.
@@ -75,6 +80,7 @@ class Connections:
         self._given: Pool | None = pool
         self._size = None if pool_size is None else checks.whole("pool_size", pool_size, minimum=1)
         self._owned: dict[object, Pool] = {}
+        self._members: dict[object, weakref.WeakSet[Connection]] = {}
         self._lock = _compat.Lock()
         forking.register(self)
 
@@ -103,20 +109,21 @@ class Connections:
         Raises:
             psycopg.OperationalError: The database cannot be reached.
         """
-        return await psycopg.AsyncConnection.connect(self.dsn, autocommit=True, prepare_threshold=None)
+        return await open_connection(self.dsn)
 
     async def close(self) -> None:
         """Close the pool that this object owns, if there is one."""
         async with self._lock:
             pool = self._owned.pop(_compat.scope(), None)
+            self._members.pop(_compat.scope(), None)
         if pool is not None:
             await pool.close()
 
     def after_fork(self) -> None:
         """Leave the parent its connections."""
         self._lock = _compat.Lock()
-        forking.abandon(self._owned)
-        self._owned = {}
+        forking.abandon((self._owned, list(map(list, self._members.values()))))
+        self._owned, self._members = {}, {}
 
     async def _owned_pool(self) -> Pool:
         scope = _compat.scope()
@@ -125,8 +132,9 @@ class Connections:
             return pool
         async with self._lock:
             for over in [known for known in self._owned if _compat.scope_is_over(known)]:
-                forking.abandon(self._owned.pop(over))
+                self._forget(over)
             if scope not in self._owned and self._size is not None:
+                members = self._members[scope] = weakref.WeakSet()
                 opened = psycopg_pool.AsyncConnectionPool(
                     self.dsn,
                     # All connections at once: psycopg_pool's workers swallow a cancellation while they connect, so a
@@ -134,18 +142,41 @@ class Connections:
                     min_size=self._size,
                     max_size=self._size,
                     open=False,
-                    kwargs={"autocommit": True},
-                    configure=_configure,
+                    kwargs=_OPTIONS,
+                    configure=functools.partial(_configure, members),
                     check=psycopg_pool.AsyncConnectionPool.check_connection,
                     name="pgwerk",
                 )
-                await opened.open(wait=True)
+                try:
+                    await opened.open(wait=True)
+                except BaseException:
+                    await opened.close()
+                    raise
                 self._owned[scope] = opened
             return self._owned[scope]
 
+    def _forget(self, scope: object) -> None:
+        """Drop the pool of a scope that is over, in which nobody can close it in an orderly way any more."""
+        for connection in self._members.pop(scope, ()):
+            connection.pgconn.finish()
+        self._owned.pop(scope)
 
-async def _configure(connection: Connection) -> None:
+
+async def open_connection(dsn: str) -> Connection:
+    """A new connection with the settings that the statements rely on.
+
+    Raises:
+        psycopg.OperationalError: The database cannot be reached.
+    """
+    connection = await psycopg.AsyncConnection.connect(dsn, **_OPTIONS, prepare_threshold=None)
+    await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+    return connection
+
+
+async def _configure(members: weakref.WeakSet[Connection], connection: Connection) -> None:
     """Use prepared statements only where each of them reaches the session that knows it."""
+    members.add(connection)
+    await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
     if await behind_pooler(connection):
         connection.prepare_threshold = None
 
@@ -166,10 +197,13 @@ def own_connection(given: object) -> Connection:
 
     Raises:
         TypeError: It is no psycopg connection or cursor of this flavour.
+        ValueError: Its encoding cannot carry text.
     """
     if isinstance(given, psycopg.AsyncCursor):
-        return given.connection
+        given = given.connection
     if isinstance(given, psycopg.AsyncConnection):
+        if given.info.encoding == "ascii":
+            raise ValueError("_conn has the client_encoding SQL_ASCII, in which text is only bytes: use UTF8")
         return given
     wanted = psycopg.AsyncConnection.__name__
     if isinstance(getattr(given, "connection", given), psycopg.BaseConnection):

@@ -1,7 +1,7 @@
 """Connecting once: the first operation of a process migrates and runs the start-up hooks, and all others wait for it.
 
 A start-up hook may itself enqueue, at a moment when the client is not connected yet. It is let through because it runs
-in the context that connects: a context variable says so, to the tasks that a hook starts as well.
+in the context that connects: a context variable says so, to the tasks that a hook starts as well, until that is done.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class Lifecycle:
         self._shutdown: list[Callable[..., Any]] = []
         self._connected = False
         self._lock = _compat.Lock()
-        self._connecting: ContextVar[bool] = ContextVar("pgwerk_connecting", default=False)
+        # Which attempt to connect is under way, and which one the current context is part of.
+        self._attempt: object | None = None
+        self._own_attempt: ContextVar[object | None] = ContextVar("pgwerk_connecting", default=None)
+        self._disconnecting = False
         forking.register(self)
 
     def on_startup(self, func: F) -> F:
@@ -48,19 +51,21 @@ class Lifecycle:
 
         When it fails, nothing has happened, and the next operation tries again.
         """
-        if self._connected or self._connecting.get():
+        if self._connected or (self._attempt is not None and self._own_attempt.get() is self._attempt):
             return
         async with self._lock:
             if self._is_connected():  # by another one, while this one waited
                 return
-            token = self._connecting.set(True)
+            self._attempt = object()
+            token = self._own_attempt.set(self._attempt)
             try:
                 await self._prepare(may_migrate)
                 for hook in self._startup:
                     await _compat.call(hook)
+                self._connected = True
             finally:
-                self._connecting.reset(token)
-            self._connected = True
+                self._own_attempt.reset(token)
+                self._attempt = None
 
     async def disconnect(self, close: Callable[[], _compat.Eventually[None]]) -> None:
         """Run the shutdown hooks, then close, unless that has been done.
@@ -68,9 +73,10 @@ class Lifecycle:
         Every hook runs, and `close` too, whatever the ones before it raise.
         """
         async with self._lock:
-            if not self._connected:
+            if not self._connected or self._disconnecting:
                 return
-            self._connected = False
+            # Still connected: a hook may enqueue.
+            self._disconnecting = True
             hooks = list(self._shutdown)
         errors: list[Exception] = []
         for hook in hooks:
@@ -78,6 +84,7 @@ class Lifecycle:
                 await _compat.call(hook)
             except Exception as error:  # the hooks after it must still run; it is raised below
                 errors.append(error)
+        self._connected = self._disconnecting = False
         await close()
         if len(errors) == 1:
             raise errors[0]
@@ -90,4 +97,5 @@ class Lifecycle:
     def after_fork(self) -> None:
         """A child connects anew."""
         self._lock = _compat.Lock()
-        self._connected = False
+        self._connected = self._disconnecting = False
+        self._attempt = None

@@ -61,7 +61,7 @@ class _Ear:
         self._background: _compat.Background | None = None
         self._listening = _compat.Signal()
 
-    async def add(self, subscription: Subscription) -> None:
+    async def add(self, subscription: Subscription, patience_secs: float) -> None:
         async with self._lock:
             self._subscriptions.add(subscription)
             for job_id in subscription.ids:
@@ -69,7 +69,7 @@ class _Ear:
             if self._background is None:
                 self._listening.clear()
                 self._background = _compat.Background(self._run, "pgwerk-listener")
-        await self._listening.wait(START_SECS)
+        await self._listening.wait(patience_secs)
 
     async def remove(self, subscription: Subscription) -> None:
         async with self._lock:
@@ -153,15 +153,20 @@ class Listener:
         forking.register(self)
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, ids: Iterable[str]) -> AsyncIterator[Subscription]:
-        """Listen for the end of these jobs. What ends after this has been entered is heard of."""
+    async def subscribe(self, ids: Iterable[str], patience_secs: float = START_SECS) -> AsyncIterator[Subscription]:
+        """Listen for the end of these jobs. What ends after this has been entered is heard of.
+
+        Args:
+            ids: The jobs.
+            patience_secs: Seconds to wait for the listener at most, before going on without.
+        """
         scope = _compat.scope()
         for over in [known for known in self._ears if _compat.scope_is_over(known)]:
-            forking.abandon(self._ears.pop(over))
+            self._ears.pop(over)
         ear = self._ears.setdefault(scope, _Ear(self._connections, self._channel))
         subscription = Subscription(ids)
         try:
-            await ear.add(subscription)
+            await ear.add(subscription, min(patience_secs, START_SECS))
             yield subscription
         finally:
             await ear.remove(subscription)

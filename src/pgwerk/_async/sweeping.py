@@ -12,7 +12,7 @@ from attrs import frozen
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._core.config import WerkConfig
-from pgwerk._core.inserts import Settlement, settle_params
+from pgwerk._core.inserts import Settled, Settlement, settle_params
 from pgwerk._core.models import JobStatus
 from pgwerk._core.policy import after_loss
 from pgwerk._core.rows import job_from_row
@@ -36,6 +36,11 @@ class Promotion:
     count: int
     next_in: float | None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there may be more that are due."""
+        return self.count == BATCH
+
 
 class Sweeper:
     """The sweeps of one set of tables."""
@@ -53,7 +58,7 @@ class Sweeper:
         """
         rescued = await self.rescue(connection)
         promotion = await self.promote_due(connection)
-        while promotion.count == BATCH:
+        while promotion.is_full:
             promotion = await self.promote_due(connection)
         for statement in ("expire_unstarted", "remove_expired"):
             while await self._count(connection, statement) == BATCH:
@@ -101,8 +106,8 @@ class Sweeper:
                 error = f"attempt {job.attempts} on worker {job.worker_id} did not end: {reason}"
                 settlements.append(Settlement(job.id, str(job.worker_id), job.attempts, after_loss(job, error)))
             await cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
-            settled = await cursor.fetchall()
-        return len(orphans), [row[0] for row in settled if row[2] == JobStatus.Queued.value]
+            settled = [Settled(*row) for row in await cursor.fetchall()]
+        return len(orphans), [each.job_id for each in settled if each.status == JobStatus.Queued.value]
 
     async def _count(self, connection: Connection, statement: str) -> int:
         cursor = await WerkCursor(connection).execute(self._statements[statement], {"limit": BATCH}, binary=True)

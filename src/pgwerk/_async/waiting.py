@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from pgwerk._async.connections import Connections, WerkCursor
-from pgwerk._async.listening import Listener
+from pgwerk._async.listening import START_SECS, Listener
 from pgwerk._core.errors import JobNotFound
 from pgwerk._core.models import Job
 from pgwerk._core.rows import job_from_row
@@ -56,7 +56,7 @@ class Waiting:
         outstanding = dict.fromkeys(ids)
         ended: dict[str, Job] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
-        async with self._listener.subscribe(outstanding) as subscription:
+        async with self._listener.subscribe(outstanding, START_SECS if timeout is None else timeout) as subscription:
             suspects, mark = list(outstanding), True
             next_look = time.monotonic() + poll_interval
             while True:

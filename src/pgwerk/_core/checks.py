@@ -14,6 +14,11 @@ INT4_MAX = 2**31 - 1
 INT4_MIN = -(2**31)
 
 QUEUE_BYTES = 255
+LAST_YEAR = 9900
+"""Python's calendar ends with 9999, and a deadline may be added to a time, and a time zone."""
+
+CENTURY_SECS = 100 * 365.25 * 86400
+
 KEY_BYTES = 1024
 """An entry of a B-tree index holds about 2,700 bytes, and the ready index holds more than the name."""
 
@@ -33,12 +38,14 @@ def whole(name: str, value: object, *, minimum: int = 0, maximum: int = INT4_MAX
     return value
 
 
-def seconds(name: str, value: object, *, minimum: float = 0.0, exclusive: bool = False) -> float:
+def seconds(
+    name: str, value: object, *, minimum: float = 0.0, exclusive: bool = False, maximum: float = CENTURY_SECS
+) -> float:
     """A duration in seconds, given as a number or a `timedelta`.
 
     Raises:
         TypeError: It is neither.
-        ValueError: It is below the minimum, or not finite.
+        ValueError: It is out of bounds, or not finite.
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()
@@ -49,6 +56,8 @@ def seconds(name: str, value: object, *, minimum: float = 0.0, exclusive: bool =
     if value < minimum or (exclusive and value == minimum):
         bound = f"more than {minimum:g}" if exclusive else f"at least {minimum:g}"
         raise ValueError(f"{name} must be {bound}, not {value}")
+    if value > maximum:
+        raise ValueError(f"{name} must be at most {maximum:g} seconds, not {value}")
     return float(value)
 
 
@@ -79,12 +88,13 @@ def moment(name: str, value: object) -> datetime:
 
     Raises:
         TypeError: It is not a `datetime`.
+        ValueError: It is too far away.
     """
     if not isinstance(value, datetime):
         raise TypeError(f"{name} must be a datetime, not {type(value).__name__} ({value!r})")
-    if value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value.astimezone(UTC)
+    if not 2 <= value.year <= LAST_YEAR:
+        raise ValueError(f"{name} must lie between the years 2 and {LAST_YEAR}, not in {value.year}")
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def intervals(name: str, value: object) -> list[int]:

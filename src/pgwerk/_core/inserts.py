@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -58,10 +58,12 @@ def enqueue_params(jobs: Sequence[NewJob], *, awaited: bool = False) -> dict[str
         awaited: Whether somebody is going to wait for them.
     """
     params: dict[str, Any] = {name: _column(map(value, jobs)) for name, value in _COLUMNS.items()}
-    links = [(new.job.id, parent.id, parent.allow_failure) for new in jobs for parent in new.parents]
-    params["children"] = [child for child, _, _ in links]
-    params["parents"] = [parent for _, parent, _ in links]
-    params["allow_failure"] = [allowed for _, _, allowed in links]
+    links = [(new.job.id, parent) for new in jobs for parent in new.parents]
+    keys = {new.job.id: new.job.key for new in jobs} if links else {}
+    params["children"] = [child for child, _ in links]
+    params["parents"] = [parent.id for _, parent in links]
+    params["parent_keys"] = [keys.get(parent.id) for _, parent in links]
+    params["allow_failure"] = [parent.allow_failure for _, parent in links]
     params["awaited"] = awaited
     return params
 
@@ -91,6 +93,31 @@ class Settlement:
     @property
     def key(self) -> tuple[str, int]:
         """The job and the number of the attempt, which no other settlement has."""
+        return self.job_id, self.attempt
+
+
+class Settled(NamedTuple):
+    """A row of `settle.sql`: what became of a job.
+
+    Attributes:
+        job_id: The job.
+        attempt: Number of the attempt.
+        status: The status that the job has now.
+        removable: Whether its row is not to be kept.
+        grouped: Whether it has a group, in which another job may run now.
+        announced: How many notifications the whole statement sent.
+    """
+
+    job_id: str
+    attempt: int
+    status: str
+    removable: bool
+    grouped: bool
+    announced: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """As that of its settlement."""
         return self.job_id, self.attempt
 
 

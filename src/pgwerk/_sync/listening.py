@@ -64,7 +64,7 @@ class _Ear:
         self._background: _compat.Background | None = None
         self._listening = _compat.Signal()
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: Subscription, patience_secs: float) -> None:
         with self._lock:
             self._subscriptions.add(subscription)
             for job_id in subscription.ids:
@@ -72,7 +72,7 @@ class _Ear:
             if self._background is None:
                 self._listening.clear()
                 self._background = _compat.Background(self._run, "pgwerk-listener")
-        self._listening.wait(START_SECS)
+        self._listening.wait(patience_secs)
 
     def remove(self, subscription: Subscription) -> None:
         with self._lock:
@@ -156,15 +156,20 @@ class Listener:
         forking.register(self)
 
     @contextlib.contextmanager
-    def subscribe(self, ids: Iterable[str]) -> Iterator[Subscription]:
-        """Listen for the end of these jobs. What ends after this has been entered is heard of."""
+    def subscribe(self, ids: Iterable[str], patience_secs: float = START_SECS) -> Iterator[Subscription]:
+        """Listen for the end of these jobs. What ends after this has been entered is heard of.
+
+        Args:
+            ids: The jobs.
+            patience_secs: Seconds to wait for the listener at most, before going on without.
+        """
         scope = _compat.scope()
         for over in [known for known in self._ears if _compat.scope_is_over(known)]:
-            forking.abandon(self._ears.pop(over))
+            self._ears.pop(over)
         ear = self._ears.setdefault(scope, _Ear(self._connections, self._channel))
         subscription = Subscription(ids)
         try:
-            ear.add(subscription)
+            ear.add(subscription, min(patience_secs, START_SECS))
             yield subscription
         finally:
             ear.remove(subscription)

@@ -14,7 +14,7 @@ import logging
 from attrs import frozen
 
 from pgwerk._core.config import WerkConfig
-from pgwerk._core.inserts import Settlement, settle_params
+from pgwerk._core.inserts import Settled, Settlement, settle_params
 from pgwerk._core.models import JobStatus
 from pgwerk._core.policy import after_loss
 from pgwerk._core.rows import job_from_row
@@ -39,6 +39,11 @@ class Promotion:
     count: int
     next_in: float | None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there may be more that are due."""
+        return self.count == BATCH
+
 
 class Sweeper:
     """The sweeps of one set of tables."""
@@ -56,7 +61,7 @@ class Sweeper:
         """
         rescued = self.rescue(connection)
         promotion = self.promote_due(connection)
-        while promotion.count == BATCH:
+        while promotion.is_full:
             promotion = self.promote_due(connection)
         for statement in ("expire_unstarted", "remove_expired"):
             while self._count(connection, statement) == BATCH:
@@ -104,8 +109,8 @@ class Sweeper:
                 error = f"attempt {job.attempts} on worker {job.worker_id} did not end: {reason}"
                 settlements.append(Settlement(job.id, str(job.worker_id), job.attempts, after_loss(job, error)))
             cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
-            settled = cursor.fetchall()
-        return len(orphans), [row[0] for row in settled if row[2] == JobStatus.Queued.value]
+            settled = [Settled(*row) for row in cursor.fetchall()]
+        return len(orphans), [each.job_id for each in settled if each.status == JobStatus.Queued.value]
 
     def _count(self, connection: Connection, statement: str) -> int:
         cursor = WerkCursor(connection).execute(self._statements[statement], {"limit": BATCH}, binary=True)

@@ -19,7 +19,7 @@ from pgwerk._core.rows import job_from_row
 from pgwerk._core.serializers import Serializer
 from pgwerk._sql import Statements
 from pgwerk._sync.connections import Connections, WerkCursor
-from pgwerk._sync.listening import Listener
+from pgwerk._sync.listening import START_SECS, Listener
 
 
 class Waiting:
@@ -59,7 +59,7 @@ class Waiting:
         outstanding = dict.fromkeys(ids)
         ended: dict[str, Job] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._listener.subscribe(outstanding) as subscription:
+        with self._listener.subscribe(outstanding, START_SECS if timeout is None else timeout) as subscription:
             suspects, mark = list(outstanding), True
             next_look = time.monotonic() + poll_interval
             while True:

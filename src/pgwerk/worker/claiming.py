@@ -31,7 +31,8 @@ class Claimer:
         self._statements = statements
         self._worker_id = worker_id
         self._queues = list(queues)
-        self._after_group = ""
+        # Where the visit of the groups beyond the head has ended, for each queue.
+        self._after = dict.fromkeys(self._queues, "")
 
     async def claim(self, connection: Connection, limit: int) -> list[Claimed]:
         """Claim up to so many jobs, the best ones first."""
@@ -61,15 +62,16 @@ class Claimer:
                     "queues": self._queues,
                     "limit": limit,
                     "head": max(LEAST_HEAD, 2 * limit),
-                    "after_group": self._after_group,
+                    "after": list(self._after.values()),
                 },
                 binary=True,
             )
             rows = await cursor.fetchall()
-            # The visit of the groups beyond the head goes on where it stopped, and begins anew at the end.
-            self._after_group = rows[0][3] or "" if rows else ""
-            quota = Counter(queue for queue, group, _, _ in rows if group is None)
-            groups = [(queue, group) for queue, group, locked, _ in rows if locked]
+            for queue, _, _, _, ended in rows:
+                # The next visit goes on from there, and begins anew when there was nothing left to visit.
+                self._after[queue] = ended or ""
+            quota = Counter(queue for queue, found, group, _, _ in rows if found and group is None)
+            groups = [(queue, group) for queue, _, group, locked, _ in rows if locked]
             if not quota and not groups:
                 return []
             return await self._execute(

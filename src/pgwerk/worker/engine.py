@@ -13,32 +13,35 @@ another, and a worker that does not get on with one of them still holds its leas
 Stopping: claim no more, give the running jobs `shutdown_timeout` to end, then cancel them and give back those that have
 stopped, so that another worker starts them at once and no attempt is counted. What cannot be stopped (a thread) keeps
 the worker, and its lease, until it returns, or until somebody asks a second time: then the worker leaves, and the job
-is rescued when the lease has run out.
+is rescued when the lease has run out. So are jobs whose results the database does not take for `shutdown_timeout`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import psycopg
 from attrs import frozen
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._core.config import WerkConfig
-from pgwerk._core.inserts import Settlement, settle_params
+from pgwerk._core.failures import describe
+from pgwerk._core.inserts import Settled, Settlement, settle_params
 from pgwerk._core.models import JobStatus
-from pgwerk._core.policy import given_back
+from pgwerk._core.policy import after_failure, given_back
 from pgwerk._core.serializers import Serializer
 from pgwerk._sql import Names, Statements
 from pgwerk.worker.claimed import Claimed
 from pgwerk.worker.claiming import Claimer
 from pgwerk.worker.execution import Executor, Interruption, Running
 from pgwerk.worker.listening import WorkListener
-from pgwerk.worker.session import LOST, Backoff, Session
+from pgwerk.worker.session import Backoff, Session
 from pgwerk.worker.settling import Settler
 from pgwerk.worker.upkeep import Upkeep, worker_row
 
@@ -46,6 +49,7 @@ logger = logging.getLogger("pgwerk.worker")
 
 BURST_PAUSE_SECS = 0.05
 REMINDER_SECS = 10.0
+LEAVING_SECS = 1.0
 
 
 @frozen(kw_only=True)
@@ -83,14 +87,15 @@ class Engine:
         names = Names(config.schema, config.prefix)
         self._statements = Statements(names)
         lease_secs = 3 * settings.heartbeat_interval
-        self._claims, self._results, self._ear, sweeps = (Session(dsn, silence_secs=lease_secs) for _ in range(4))
+        self._claims, self._results, listening, sweeping = (Session(dsn, silence_secs=lease_secs) for _ in range(4))
+        self._sessions = (self._claims, self._results, listening, sweeping)
         self._claimer = Claimer(self._statements, settings.worker_id, settings.queues)
         self._sweeper = Sweeper(self._statements, config, serializer)
         self._settler = Settler(self._results, self._statements, self._on_settled)
-        self._listener = WorkListener(self._ear, names.ready_channel, settings.queues, self._on_ready, self._on_due)
+        self._listener = WorkListener(listening, names.ready_channel, settings.queues, self._on_ready, self._on_due)
         self._upkeep = Upkeep(
             self._results,
-            sweeps,
+            sweeping,
             self._statements,
             self._sweeper,
             worker_row(
@@ -104,14 +109,18 @@ class Engine:
             sweep_interval=settings.sweep_interval,
             running=lambda: [running.claimed for running in self._running.values()],
         )
-        self._sessions = (self._claims, self._results, self._ear, sweeps)
-        self._running: dict[str, Running] = {}
+        # By attempt, not by job: one that was rescued may be claimed again while its last attempt still runs here.
+        self._running: dict[tuple[str, int], Running] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._leaving = asyncio.Event()
-        # Whether there may be something to claim, whether a claim's answer was lost, and when to look for due jobs.
+        # Whether there may be something to claim.
         self._hungry = True
-        self._astray = False
+        # Whether jobs may be claimed for this worker of which it does not know.
+        self._strays_possible = False
+        # Whether a handler still runs that nothing waits for any more.
+        self._left_behind = False
+        self._look_for_strays_at = time.monotonic() + settings.sweep_interval
         self._look_for_due_at = 0.0
 
     async def run(self) -> None:
@@ -129,8 +138,9 @@ class Engine:
             await self._claim_until_stopped()
             await self._drain(self._settings.shutdown_timeout)
             _raise_first_error(helpers)
-        except asyncio.CancelledError:
+        except BaseException:
             # Whoever cancels does not want to wait for jobs to end, but to give them back is a matter of milliseconds.
+            # After an error of our own, nothing may go on running that nobody looks after.
             await self._drain(0)
             raise
         finally:
@@ -142,10 +152,9 @@ class Engine:
             logger.info("worker %s has stopped", self._settings.worker_id)
 
     def stop(self) -> None:
-        """Stop in an orderly way; asked a second time, at once."""
+        """Stop in an orderly way; asked a second time, as soon as possible."""
         if self._stopping.is_set():
-            self._executor.abandon()
-            self._leaving.set()
+            self._leave()
         self._stopping.set()
         self._wake.set()
 
@@ -158,18 +167,20 @@ class Engine:
             try:
                 await self._promote_due()
                 await self._claim()
+                exhausted = self._settings.burst and await self._is_exhausted()
                 backoff.reset()
-            except LOST as error:
-                self._astray = self._hungry = True
+            except psycopg.Error as error:
+                # Whatever it is, the database may take the next try: the worker neither gives up nor spins.
+                self._hungry = True
                 self._look_for_due_at = 0.0
                 pause = backoff.next()
                 logger.warning("claim failed (next try in %.1f s): %s", pause, error)
-                await self._sleep(pause, wakeable=False)
+                await self._sleep(pause, self._stopping)
                 continue
-            if self._settings.burst and await self._is_exhausted():
+            if exhausted:
                 return
             if not (self._hungry and self._free_slots()):
-                await self._sleep(self._look_for_due_at - time.monotonic(), wakeable=True)
+                await self._sleep(self._look_for_due_at - time.monotonic(), self._wake)
                 if time.monotonic() >= self._look_for_due_at:
                     self._hungry = True
 
@@ -183,14 +194,15 @@ class Engine:
         if not (self._hungry and free):
             return
         async with self._claims.use() as connection:
-            if self._astray:
+            if self._strays_possible or time.monotonic() >= self._look_for_strays_at:
                 await self._give_back_strays(connection)
-                self._astray = False
             # Whatever becomes ready from here on makes the worker hungry again.
             self._hungry = False
+            self._strays_possible = True
             claimed = await self._claimer.claim(connection, free)
-        for each in claimed:
-            self._start(each)
+            for each in claimed:
+                self._start(each)
+            self._strays_possible = False
         if len(claimed) == free:
             self._hungry = True
 
@@ -204,12 +216,12 @@ class Engine:
         pause = self._settings.poll_interval
         if promotion.next_in is not None:
             pause = min(pause, max(promotion.next_in, 0.0))
-        self._look_for_due_at = time.monotonic() + pause
+        # A full batch is seldom the last one.
+        self._look_for_due_at = 0.0 if promotion.is_full else time.monotonic() + pause
 
     async def _give_back_strays(self, connection: Connection) -> None:
-        """Give back what was claimed for this worker by a statement whose answer was lost with the connection."""
-        known = [(each.claimed.id, each.claimed.attempts) for each in self._running.values()]
-        known += self._settler.keys()
+        """Give back what was claimed for this worker by a statement whose answer never arrived."""
+        known = [*self._running, *self._settler.keys()]
         async with connection.transaction():
             cursor = await WerkCursor(connection).execute(
                 self._statements["lock_strays"],
@@ -221,50 +233,58 @@ class Engine:
                 binary=True,
             )
             strays = [Claimed(row) for row in await cursor.fetchall()]
-            if not strays:
-                return
-            settlements = [Settlement(each.id, each.worker_id, each.attempts, given_back()) for each in strays]
-            await cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
-        logger.info("gave back %d jobs whose claim was cut off", len(strays))
+            if strays:
+                settlements = [Settlement(each.id, each.worker_id, each.attempts, given_back()) for each in strays]
+                await cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
+        self._strays_possible = False
+        self._look_for_strays_at = time.monotonic() + self._settings.sweep_interval
+        if strays:
+            logger.info("gave back %d jobs whose claim was cut off", len(strays))
 
     async def _is_exhausted(self) -> bool:
         """Whether a burst is over: nothing runs, everything is settled, and nothing is ready, not even under a lock."""
-        if self._running or self._hungry:
+        if self._running or self._hungry or len(self._settler):
             return False
-        await self._settler.drained()
-        try:
-            async with self._claims.use() as connection:
-                promotion = await self._sweeper.promote_due(connection)
-                exhausted = not promotion.count and not await self._claimer.is_anything_ready(connection)
-        except LOST:
-            return False
+        async with self._claims.use() as connection:
+            promotion = await self._sweeper.promote_due(connection)
+            exhausted = not promotion.count and not await self._claimer.is_anything_ready(connection)
         if not exhausted:
             self._hungry = True
-            await self._sleep(BURST_PAUSE_SECS, wakeable=False)
+            await self._sleep(BURST_PAUSE_SECS, self._stopping)
         return exhausted
 
-    async def _sleep(self, secs: float, *, wakeable: bool) -> None:
-        waiter = self._wake if wakeable else self._stopping
+    async def _sleep(self, secs: float, waker: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(secs, 0)):
-                await waiter.wait()
+                await waker.wait()
 
     # Running
 
     def _start(self, claimed: Claimed) -> None:
         running = Running(claimed)
-        self._running[claimed.id] = running
+        self._running[claimed.id, claimed.attempts] = running
         running.task = asyncio.create_task(self._execute(running))
+        # In a callback, because a task that is cancelled before its first step never gets as far as its own code.
+        running.task.add_done_callback(functools.partial(self._on_ended, running))
         if claimed.heartbeat_secs is not None:
             self._upkeep.reconsider()
 
     async def _execute(self, running: Running) -> None:
+        running.outcome = await self._executor.execute(running)
+
+    def _on_ended(self, running: Running, task: asyncio.Task[None]) -> None:
         claimed = running.claimed
-        outcome = await self._executor.execute(running)
-        del self._running[claimed.id]
-        self._settler.add(Settlement(claimed.id, claimed.worker_id, claimed.attempts, outcome))
-        if outcome.status is JobStatus.Scheduled:
-            self._on_due()
+        del self._running[claimed.id, claimed.attempts]
+        outcome = running.outcome
+        if task.cancelled():
+            outcome = given_back()
+        elif (error := task.exception()) is not None:
+            logger.critical("a fault of the worker itself in job %s", claimed.id, exc_info=error)
+            outcome = after_failure(claimed, describe(error))
+        if outcome is None:
+            self._left_behind = True
+        else:
+            self._settler.add(Settlement(claimed.id, claimed.worker_id, claimed.attempts, outcome))
         self._wake.set()
 
     # What is heard from the others
@@ -277,22 +297,27 @@ class Engine:
         self._look_for_due_at = 0.0
         self._wake.set()
 
-    def _on_settled(self, statuses: Iterable[str]) -> None:
-        if JobStatus.Queued.value in statuses:
-            self._hungry = True
-        if JobStatus.Scheduled.value in statuses:
-            self._look_for_due_at = 0.0
+    def _on_settled(self, settled: Iterable[Settled]) -> None:
+        for each in settled:
+            # The end of a job with a group lets another one run, in any queue.
+            if each.grouped or each.status == JobStatus.Queued.value:
+                self._hungry = True
+            if each.status == JobStatus.Scheduled.value:
+                self._look_for_due_at = 0.0
         self._wake.set()
 
     def _on_helper_done(self, helper: asyncio.Task[None]) -> None:
         if not helper.cancelled() and helper.exception() is not None:
             # A fault of ours. Going on without it would look healthy and not be it.
             logger.critical("the worker stops because of an error in itself", exc_info=helper.exception())
-            self._executor.abandon()
-            self._leaving.set()
+            self._leave()
             self.stop()
 
     # Stopping
+
+    def _leave(self) -> None:
+        self._executor.abandon()
+        self._leaving.set()
 
     async def _register(self) -> None:
         backoff = Backoff()
@@ -301,39 +326,45 @@ class Engine:
                 async with self._results.use() as connection:
                     await self._upkeep.beat(connection)
                 return
-            except LOST as error:
+            except psycopg.Error as error:
                 pause = backoff.next()
                 logger.warning("cannot register the worker (next try in %.1f s): %s", pause, error)
-                await self._sleep(pause, wakeable=False)
+                await self._sleep(pause, self._stopping)
 
     async def _drain(self, patience_secs: float) -> None:
         """Let running jobs end, or stop them, and settle what has ended."""
-        await self._wait_for_running(patience_secs)
+        await self._wait_while(lambda: bool(self._running), patience_secs)
         if self._running:
             logger.info("stopping %d jobs that did not end within %g s", len(self._running), patience_secs)
             for running in self._running.values():
                 running.interrupt(Interruption.Shutdown)
-            while self._running and not self._leaving.is_set():
-                await self._wait_for_running(REMINDER_SECS)
-                for running in self._running.values():
-                    logger.warning("job %s (%s) cannot be stopped", running.claimed.id, running.claimed.function)
-        while len(self._settler) and not self._leaving.is_set():
-            self._wake.clear()
-            await self._sleep(REMINDER_SECS, wakeable=True)
+        while self._running and not self._leaving.is_set():
+            await self._wait_while(lambda: bool(self._running), REMINDER_SECS)
+            for running in self._running.values():
+                logger.warning("job %s (%s) cannot be stopped", running.claimed.id, running.claimed.function)
+        # Asked to leave, it takes a moment all the same: what has been cancelled gets to its end, and is given back.
+        await self._wait_while(lambda: bool(self._running or len(self._settler)), LEAVING_SECS, leave=False)
+        await self._wait_while(lambda: bool(len(self._settler)), patience_secs)
+        if len(self._settler):
+            logger.error("%d results could not be settled: their jobs are going to run again", len(self._settler))
 
-    async def _wait_for_running(self, secs: float) -> None:
+    async def _wait_while(self, condition: Callable[[], bool], secs: float, *, leave: bool = True) -> None:
+        """Wait while the condition holds, so many seconds at most, and, unless told otherwise, not when leaving."""
         deadline = time.monotonic() + secs
-        while self._running and not self._leaving.is_set() and time.monotonic() < deadline:
+        while condition() and time.monotonic() < deadline and not (leave and self._leaving.is_set()):
             self._wake.clear()
-            await self._sleep(deadline - time.monotonic(), wakeable=True)
+            await self._sleep(deadline - time.monotonic(), self._wake)
 
     async def _say_goodbye(self) -> None:
         try:
+            if self._strays_possible:
+                async with self._claims.use() as connection:
+                    await self._give_back_strays(connection)
             # With jobs left behind, the row stays: its lease says when they may be rescued.
-            if not self._running and not len(self._settler):
+            if not (self._running or self._left_behind or len(self._settler)):
                 async with self._results.use() as connection:
                     await self._upkeep.leave(connection)
-        except LOST as error:
+        except psycopg.Error as error:
             logger.warning("could not take the worker off the list: %s", error)
         for session in self._sessions:
             await session.close()

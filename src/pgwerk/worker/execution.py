@@ -13,7 +13,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pgwerk._core.calls import accepts, is_coroutine_function, wants_context
 from pgwerk._core.context import Context
@@ -25,9 +25,12 @@ from pgwerk._core.paths import resolve
 from pgwerk._core.policy import Outcome, after_failure, after_success, given_back
 from pgwerk._core.serializers import Serializer, dumps_value, loads_payload
 from pgwerk.worker.claimed import Claimed
-from pgwerk.worker.threads import Threads
+from pgwerk.worker.threads import LeftRunningError, Threads
 
 logger = logging.getLogger("pgwerk.worker")
+
+LARGEST_RESULT = 250_000_000
+"""Characters. PostgreSQL's jsonb holds 256 MB at most."""
 
 
 class Interruption(enum.Enum):
@@ -45,15 +48,17 @@ class Running:
         started: When it started, by the monotonic clock.
         interruption: Why the worker stops it; None while it does not.
         task: The task that runs it.
+        outcome: What came of it, when it has ended.
     """
 
-    __slots__ = ("_timer", "claimed", "interruption", "started", "task")
+    __slots__ = ("_timer", "claimed", "interruption", "outcome", "started", "task")
 
     def __init__(self, claimed: Claimed) -> None:
         self.claimed = claimed
         self.started = time.monotonic()
         self.interruption: Interruption | None = None
         self.task: asyncio.Task[None] | None = None
+        self.outcome: Outcome | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def arm(self) -> None:
@@ -78,8 +83,8 @@ class Running:
 class Executor(Protocol):
     """Runs handlers in one way."""
 
-    async def execute(self, running: Running) -> Outcome:
-        """Run the handler of a job."""
+    async def execute(self, running: Running) -> Outcome | None:
+        """Run the handler of a job; None when it was left running, so that its outcome will never be known."""
         ...
 
     def abandon(self) -> None:
@@ -89,6 +94,15 @@ class Executor(Protocol):
     def close(self) -> None:
         """Nothing more is going to be run."""
         ...
+
+
+class _Call(NamedTuple):
+    """A handler and what it is called with."""
+
+    handler: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    is_coroutine: bool
 
 
 class LoopExecutor:
@@ -104,33 +118,26 @@ class LoopExecutor:
         self._context = context
         self._threads = Threads("pgwerk-handler")
 
-    async def execute(self, running: Running) -> Outcome:
-        """Run the handler of a job."""
+    async def execute(self, running: Running) -> Outcome | None:
+        """Run the handler of a job; None when it was left running in its thread."""
         claimed = running.claimed
         current_job.set(claimed.id)
         try:
-            handler = resolve(claimed.function)
-            args, kwargs = self._arguments(claimed)
-            is_coroutine = is_coroutine_function(handler)
-            takes_context = wants_context(handler)
-            if takes_context:
-                args = [self._context(claimed, is_coroutine), *args]
+            call = self._prepare(claimed)
         except BaseException as error:  # a module may raise anything while it is imported
             # A worker of another release may know the function; nobody will be able to read the payload.
             return self._failed(claimed, error, retry=not isinstance(error, SerializationError))
         running.arm()
         try:
-            if is_coroutine:
-                result = await handler(*args, **kwargs)
-            else:
-                result = await self._in_thread(functools.partial(handler, *args, **kwargs))
+            result = await self._call(call)
+        except LeftRunningError:
+            return None
         except BaseException as error:  # SystemExit, KeyboardInterrupt and the like end the job, not the worker
-            misfit = isinstance(error, TypeError) and accepts(handler, args, kwargs, with_context=False) is not None
-            return self._interrupted(running, error) or self._failed(claimed, error, retry=not misfit)
+            return self._raised(running, call, error)
         finally:
             running.disarm()
         if running.interruption is Interruption.Timeout:
-            return self._interrupted(running, None) or given_back()
+            return self._timed_out(running, None)
         return self._succeeded(claimed, result)
 
     def abandon(self) -> None:
@@ -141,17 +148,34 @@ class LoopExecutor:
         """Nothing more is going to be run."""
         self._threads.close()
 
-    def _arguments(self, claimed: Claimed) -> tuple[Sequence[Any], dict[str, Any]]:
-        if claimed.payload is None:
-            return [], {}
-        return loads_payload(self._serializer, unpack(claimed.payload))
+    def _prepare(self, claimed: Claimed) -> _Call:
+        handler = resolve(claimed.function)
+        args: Sequence[Any] = ()
+        kwargs: dict[str, Any] = {}
+        if claimed.payload is not None:
+            args, kwargs = loads_payload(self._serializer, unpack(claimed.payload))
+        is_coroutine = is_coroutine_function(handler)
+        if wants_context(handler):
+            args = (self._context(claimed, is_coroutine), *args)
+        return _Call(handler, args, kwargs, is_coroutine)
 
-    async def _in_thread(self, call: Callable[[], Any]) -> Any:
-        result, error = await self._threads.run(call)
+    async def _call(self, call: _Call) -> Any:
+        if call.is_coroutine:
+            return await call.handler(*call.args, **call.kwargs)
+        result, error = await self._threads.run(functools.partial(call.handler, *call.args, **call.kwargs))
         if error is not None:
             raise error
         # A plain function may hand back a coroutine, of a decorator's making for instance.
         return await result if inspect.isawaitable(result) else result
+
+    def _raised(self, running: Running, call: _Call, error: BaseException) -> Outcome:
+        if running.interruption is Interruption.Shutdown:
+            return given_back()
+        if running.interruption is Interruption.Timeout:
+            return self._timed_out(running, error)
+        # Arguments that do not fit will not fit the next time either.
+        misfit = isinstance(error, TypeError) and accepts(call.handler, call.args, call.kwargs, False) is not None
+        return self._failed(running.claimed, error, retry=not misfit)
 
     def _succeeded(self, claimed: Claimed, result: Any) -> Outcome:
         try:
@@ -159,6 +183,10 @@ class LoopExecutor:
         except SerializationError as error:
             # It has run, and would give the same again.
             return self._failed(claimed, error, retry=False)
+        if len(packed) > LARGEST_RESULT:
+            size = f"{len(packed):,} characters as JSON, of {LARGEST_RESULT:,} allowed"
+            too_large = SerializationError(f"the result of {claimed.function}() is too large: {size}")
+            return self._failed(claimed, too_large, retry=False)
         return after_success(claimed, packed)
 
     def _failed(self, claimed: Claimed, error: BaseException, *, retry: bool) -> Outcome:
@@ -174,12 +202,7 @@ class LoopExecutor:
         )
         return outcome
 
-    def _interrupted(self, running: Running, error: BaseException | None) -> Outcome | None:
-        """The outcome of a handler that the worker has stopped; None if it was not that."""
-        if running.interruption is Interruption.Shutdown:
-            return given_back()
-        if running.interruption is Interruption.Timeout:
-            timeout = JobTimeout(f"the job ran for longer than its time-out of {running.claimed.timeout_secs} s")
-            timeout.__cause__ = error
-            return self._failed(running.claimed, timeout, retry=True)
-        return None
+    def _timed_out(self, running: Running, error: BaseException | None) -> Outcome:
+        timeout = JobTimeout(f"the job ran for longer than its time-out of {running.claimed.timeout_secs} s")
+        timeout.__cause__ = error
+        return self._failed(running.claimed, timeout, retry=True)

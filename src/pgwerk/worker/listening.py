@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
-from pgwerk.worker.session import LOST, Backoff, Session
+import psycopg
+
+from pgwerk.worker.session import Backoff, Session
 
 logger = logging.getLogger("pgwerk.worker")
 
@@ -53,7 +55,7 @@ class WorkListener:
                     self._on_due()
                     async for notification in connection.notifies():
                         self._hear(notification.payload)
-            except LOST as error:
+            except psycopg.Error as error:
                 pause = backoff.next()
                 logger.warning("cannot listen for work, polling goes on (next try in %.1f s): %s", pause, error)
                 await asyncio.sleep(pause)

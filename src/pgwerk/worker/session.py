@@ -11,17 +11,17 @@ from collections.abc import AsyncIterator
 import psycopg
 from psycopg import conninfo
 
-from pgwerk._async.connections import Connection, behind_pooler
-
-LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-"""What a statement raises when the connection is lost; also deadlocks and the like, after which one tries again."""
+from pgwerk._async.connections import Connection, behind_pooler, open_connection
 
 FIRST_PAUSE_SECS = 0.1
 LONGEST_PAUSE_SECS = 10.0
 
 # A worker's statements find their rows by an index, always. A plan made while the tables were small, and kept because
 # the statement is prepared, may say otherwise long after they have grown.
-_PLANNER = b"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
+_SETTINGS = (
+    b"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
+    b"SET default_transaction_isolation = 'read committed'"
+)
 
 
 class Session:
@@ -75,10 +75,10 @@ class Session:
                 self._connection = None
 
     async def _open(self) -> Connection:
-        connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None)
+        connection = await open_connection(self._dsn)
         try:
             if not await behind_pooler(connection):
-                await connection.execute(_PLANNER)
+                await connection.execute(_SETTINGS)
                 connection.prepare_threshold = 2
         except BaseException:
             await connection.close()

@@ -17,15 +17,16 @@ from attrs import evolve
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._core.failures import storable
-from pgwerk._core.inserts import Settlement, fence_params, settle_params
+from pgwerk._core.inserts import Settled, Settlement, fence_params, settle_params
 from pgwerk._core.models import ExecutionStatus, JobStatus
 from pgwerk._core.policy import Outcome
 from pgwerk._sql import Statements
-from pgwerk.worker.session import LOST, Backoff, Session
+from pgwerk.worker.session import Backoff, Session
 
 logger = logging.getLogger("pgwerk.worker")
 
 LARGEST_BATCH = 1000
+LARGEST_BATCH_CHARACTERS = 16_000_000
 LOCKED_PAUSE_SECS = 0.05
 
 
@@ -35,18 +36,18 @@ class Settler:
     Args:
         session: The connection to send batches over.
         statements: The statements.
-        on_settled: Called after each batch, with the statuses that the jobs got.
+        on_settled: Called after each batch, with what became of the jobs.
     """
 
-    def __init__(self, session: Session, statements: Statements, on_settled: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self, session: Session, statements: Statements, on_settled: Callable[[Iterable[Settled]], None]
+    ) -> None:
         self._session = session
         self._statements = statements
         self._on_settled = on_settled
         # By attempt, not by job: the next attempt may end before the answer about the last one has arrived.
         self._pending: dict[tuple[str, int], Settlement] = {}
         self._wake = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
         self._resent = False
 
     def __len__(self) -> int:
@@ -59,57 +60,62 @@ class Settler:
     def add(self, settlement: Settlement) -> None:
         """Have this settled."""
         self._pending[settlement.key] = settlement
-        self._empty.clear()
         self._wake.set()
-
-    async def drained(self) -> None:
-        """Wait until nothing is left to settle."""
-        await self._empty.wait()
 
     async def run(self) -> None:
         """Settle until cancelled."""
         backoff = Backoff()
         while True:
             await self._wake.wait()
-            batch = list(self._pending.values())[:LARGEST_BATCH]
             try:
                 async with self._session.use() as connection:
-                    await self._settle(connection, batch)
+                    await self._settle(connection, self._next_batch())
                 backoff.reset()
                 self._resent = False
-            except LOST as error:
+            except psycopg.Error as error:
                 pause = backoff.next()
                 self._resent = True
                 logger.warning("%d results wait for the database (next try in %.1f s): %s", len(self), pause, error)
                 await asyncio.sleep(pause)
             if not self._pending:
                 self._wake.clear()
-                self._empty.set()
+
+    def _next_batch(self) -> list[Settlement]:
+        """As many as fit into one statement, which has a limit in rows and in size."""
+        batch: list[Settlement] = []
+        room = LARGEST_BATCH_CHARACTERS
+        for each in self._pending.values():
+            room -= len(each.outcome.result or "") + len(each.outcome.error or "")
+            if batch and (room < 0 or len(batch) == LARGEST_BATCH):
+                break
+            batch.append(each)
+        return batch
 
     async def _settle(self, connection: Connection, batch: Sequence[Settlement]) -> None:
         try:
-            statuses = await self._send(connection, batch)
-        except LOST:
-            raise
-        except psycopg.Error as error:
+            settled = await self._send(connection, batch)
+        except (psycopg.Error, UnicodeError) as error:
+            if not _is_fault_of_a_row(error):
+                raise
             await self._settle_apart(connection, batch, error)
             return
-        if len(statuses) < len(batch):
-            await self._sort_out(connection, [each for each in batch if each.key not in statuses])
-        for key in statuses:
+        keys = {each.key for each in settled}
+        if len(keys) < len(batch):
+            await self._sort_out(connection, [each for each in batch if each.key not in keys])
+        for key in keys:
             self._pending.pop(key, None)
-        self._on_settled(statuses.values())
+        self._on_settled(settled)
 
-    async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> dict[tuple[str, int], str]:
-        """Settle in one statement, and tell the statuses that the jobs got."""
+    async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> list[Settled]:
+        """Settle in one statement, and tell what became of the jobs."""
         cursor = await WerkCursor(connection).execute(self._statements["settle"], settle_params(batch), binary=True)
-        rows = await cursor.fetchall()
-        removable = [row[0] for row in rows if row[3]]
+        settled = [Settled(*row) for row in await cursor.fetchall()]
+        removable = [each.job_id for each in settled if each.removable]
         if removable:
             await cursor.execute(self._statements["remove_failed"], {"ids": removable})
-        return {(row[0], row[1]): row[2] for row in rows}
+        return settled
 
-    async def _settle_apart(self, connection: Connection, batch: Sequence[Settlement], error: psycopg.Error) -> None:
+    async def _settle_apart(self, connection: Connection, batch: Sequence[Settlement], error: Exception) -> None:
         """The server refuses a batch because of what is in one of its rows: find that one, and fail it."""
         if len(batch) > 1:
             half = len(batch) // 2
@@ -143,3 +149,13 @@ class Settler:
         for each in settlements:
             self._pending.pop(each.key, None)
             logger.warning("the outcome of attempt %d at job %s was dropped: %s", each.attempt, each.job_id, reason)
+
+
+def _is_fault_of_a_row(error: Exception) -> bool:
+    """Whether the server would take the batch without one of its rows; else it takes none, for now or for ever.
+
+    These are data that cannot be stored (class 22 of SQLSTATE), violated constraints (23), limits of the server (54).
+    """
+    if isinstance(error, (UnicodeError, psycopg.DataError, psycopg.IntegrityError)):
+        return True
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("54")

@@ -17,6 +17,10 @@ Ending: TypeAlias = tuple[Any, BaseException | None]
 """What a function returned, or what it raised."""
 
 
+class LeftRunningError(Exception):
+    """Nobody waits for the function any more, and it still runs."""
+
+
 class _Call(NamedTuple):
     func: Callable[[], Any]
     context: contextvars.Context
@@ -41,8 +45,10 @@ class Threads:
     async def run(self, func: Callable[[], Any]) -> Ending:
         """Call a function in a thread, in the context of the caller.
 
-        A thread cannot be stopped, so a cancellation is put off until the function has returned, and then left to the
-        caller.
+        A thread cannot be stopped, so a cancellation is put off until the function has returned.
+
+        Raises:
+            LeftRunningError: It was cancelled and nobody is to wait any more; the function goes on.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Ending] = loop.create_future()
@@ -57,7 +63,7 @@ class Threads:
                     return await asyncio.shield(future)
                 except asyncio.CancelledError:
                     if self._abandoned:
-                        raise
+                        raise LeftRunningError from None
         finally:
             self._busy -= 1
 

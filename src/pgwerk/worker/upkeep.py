@@ -18,11 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+import psycopg
+
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._sql import Statements
 from pgwerk.worker.claimed import Claimed
-from pgwerk.worker.session import LOST, Backoff, Session
+from pgwerk.worker.session import Backoff, Session
 
 logger = logging.getLogger("pgwerk.worker")
 
@@ -75,7 +77,7 @@ class Upkeep:
                         await self._sweeper.rescue(connection)
                 backoff.reset()
                 await self._rest(began)
-            except LOST as error:
+            except psycopg.Error as error:
                 pause = min(backoff.next(), self._interval())
                 logger.warning("heartbeat failed (next try in %.1f s): %s", pause, error)
                 await asyncio.sleep(pause)
@@ -112,7 +114,7 @@ class Upkeep:
                 try:
                     async with self._sweeping.use() as connection:
                         await self._sweeper.sweep(connection)
-                except LOST as error:
+                except psycopg.Error as error:
                     logger.warning("sweep failed (next try in %.1f s): %s", self._sweep_interval, error)
                 await self._sweeping.close()
             await asyncio.sleep(self._sweep_interval)

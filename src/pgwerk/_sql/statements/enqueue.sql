@@ -55,13 +55,18 @@ WITH input AS (
     WHERE NOT EXISTS (SELECT FROM missing)
     ORDER BY t.key COLLATE "C", t.place
     ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
-    RETURNING j.id, j.queue, j.status, j.scheduled_at, j.enqueued_at, j.expires_at
+    RETURNING j.id, j.key, j.queue, j.status, j.scheduled_at, j.enqueued_at, j.expires_at
 ), linked AS (
     INSERT INTO {dependencies} (child_id, parent_id, allow_failure)
-    SELECT d.child_id, d.parent_id, d.allow_failure
-    FROM unnest(%(children)s::uuid[], %(parents)s::uuid[], %(allow_failure)s::boolean[])
-        AS d (child_id, parent_id, allow_failure)
+    -- A parent of this call that was left out means the job that has its key.
+    SELECT d.child_id, coalesce(here.id, namesake.id, older.id, d.parent_id), d.allow_failure
+    FROM unnest(%(children)s::uuid[], %(parents)s::uuid[], %(parent_keys)s::text[], %(allow_failure)s::boolean[])
+        AS d (child_id, parent_id, parent_key, allow_failure)
     JOIN inserted ON inserted.id = d.child_id
+    LEFT JOIN inserted here ON here.id = d.parent_id
+    LEFT JOIN inserted namesake ON namesake.key = d.parent_key
+    LEFT JOIN {jobs} older ON older.key = d.parent_key
+    ON CONFLICT DO NOTHING
 ), announced AS (
     SELECT pg_notify({ready_channel}, 'q' || ready.queue) AS done
     FROM (SELECT DISTINCT queue FROM inserted WHERE status = 'queued') AS ready

@@ -4,10 +4,12 @@
 --
 -- One index scan per queue, then a merge: with `queue = ANY (...)` the whole backlog would be sorted.
 -- Of jobs with a group, those at the head are looked at, up to a bound. When that leaves places unfilled, because the
--- head belongs to few groups or blocked ones, the other groups are visited one by one, from `after_group` on.
--- Returns a row for each job without a group (`locked` is NULL), and one for each group whose lock was tried.
+-- head belongs to few groups or blocked ones, the other groups are visited one by one, from where the last visit of the
+-- queue ended (`after`).
+-- Returns at least one row for each queue: one for each job without a group, one for each group whose lock was tried, and
+-- where the visit ended.
 WITH RECURSIVE lanes AS (
-    SELECT q.queue FROM unnest(%(queues)s::text[]) AS q (queue)
+    SELECT q.queue, q.after FROM unnest(%(queues)s::text[], %(after)s::text[]) AS q (queue, after)
 ), plain AS (
     SELECT l.queue, NULL::text AS group_key, best.priority, best.scheduled_at, best.id
     FROM lanes l
@@ -37,9 +39,10 @@ WITH RECURSIVE lanes AS (
         SELECT FROM {jobs} r WHERE r.status IN ('active', 'aborting') AND r.group_key = h.group_key
     )
 ), short AS (
-    SELECT h.queue
+    SELECT h.queue, l.after
     FROM head h
-    GROUP BY h.queue
+    JOIN lanes l ON l.queue = h.queue
+    GROUP BY h.queue, l.after
     HAVING count(*) >= %(head)s AND (
         SELECT count(DISTINCT f.group_key) FROM free_head f WHERE f.queue = h.queue
     ) < %(limit)s
@@ -49,7 +52,7 @@ WITH RECURSIVE lanes AS (
     CROSS JOIN LATERAL (
         SELECT j.group_key
         FROM {jobs} j
-        WHERE j.queue = s.queue AND j.status = 'queued' AND j.group_key IS NOT NULL AND j.group_key > %(after_group)s
+        WHERE j.queue = s.queue AND j.status = 'queued' AND j.group_key IS NOT NULL AND j.group_key > s.after
         ORDER BY j.group_key
         LIMIT 1
     ) AS first
@@ -89,7 +92,8 @@ WITH RECURSIVE lanes AS (
     LIMIT %(limit)s
 )
 SELECT
-    b.queue, b.group_key,
+    l.queue, b.id IS NOT NULL AS found, b.group_key,
     CASE WHEN b.group_key IS NOT NULL THEN pg_try_advisory_xact_lock({lock_space}, hashtext(b.group_key)) END AS locked,
-    (SELECT max(v.group_key) FROM visited v) AS last_group
-FROM best b
+    (SELECT max(v.group_key) FROM visited v WHERE v.queue = l.queue) AS ended
+FROM lanes l
+LEFT JOIN best b ON b.queue = l.queue

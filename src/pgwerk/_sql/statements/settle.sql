@@ -55,8 +55,8 @@ WITH input AS (
             WHEN h.ended THEN statement_timestamp() + (
                 h.kept_secs + CASE WHEN j.awaited THEN greatest(60 - h.kept_secs, 0) ELSE 0 END
             ) * interval '1 second'
-            WHEN h.given_back AND j.attempts = 1 THEN
-                greatest(j.scheduled_at, j.enqueued_at) + j.ttl * interval '1 second'
+            -- It is unstarted once more, and has its whole time again.
+            WHEN h.given_back AND j.attempts = 1 THEN statement_timestamp() + j.ttl * interval '1 second'
         END,
         key = CASE WHEN h.repeat_delay IS NULL THEN j.key END
     FROM held h
@@ -124,5 +124,5 @@ WITH input AS (
 )
 SELECT
     s.id::text, s.attempt, s.status, s.ended AND s.failure_mode = 'delete' AND s.expires_at <= statement_timestamp() AS removable,
-    (SELECT count(done) FROM announced) AS announced
+    s.group_key IS NOT NULL AS grouped, (SELECT count(done) FROM announced) AS announced
 FROM settled s
