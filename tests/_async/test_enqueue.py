@@ -216,6 +216,25 @@ async def test_dependencies_are_stored(app: Werk) -> None:
     assert [JobStatus.Queued, JobStatus.Waiting] == [job and job.status for job in jobs]
 
 
+async def test_dependency_on_a_duplicate_means_the_job_that_is_there(app: Werk, dsn: str, schema: str) -> None:
+    """A spec that waits for one whose key exists already waits for the job that has the key."""
+    older = await app.enqueue(handlers.echo, _key="older")
+    first = EnqueueParams(handlers.echo, key="twice")
+    again = EnqueueParams(handlers.echo, key="twice")
+    dup = EnqueueParams(handlers.echo, key="older")
+    child = EnqueueParams(handlers.echo, depends_on=[dup, again])
+    jobs = await app.enqueue_many([first, again, dup, child])
+    assert [True, False, False, True] == [job is not None for job in jobs]
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        query = f'SELECT parent_id::text, child_id::text FROM {schema}."_pgwerk_dependencies"'
+        cursor = await connection.execute(query.encode())
+        links = set(await cursor.fetchall())
+    assert older is not None
+    assert jobs[0] is not None
+    assert jobs[3] is not None
+    assert {(older.id, jobs[3].id), (jobs[0].id, jobs[3].id)} == links
+
+
 async def test_dependency_on_a_later_spec_is_refused(app: Werk) -> None:
     """A spec can wait for earlier ones only, so that there is no way to make a circle."""
     later = EnqueueParams(handlers.echo)
@@ -308,6 +327,8 @@ async def test_handler_that_no_worker_can_import_is_refused(app: Werk, func: Any
         ({"_delay": float("nan")}, ValueError, "_delay must be finite"),
         ({"_at": "tomorrow"}, TypeError, "_at must be a datetime"),
         ({"_at": datetime(2100, 1, 1, tzinfo=UTC), "_delay": 1}, ValueError, "_delay and _at cannot be given together"),
+        ({"_at": datetime.max.replace(tzinfo=UTC)}, ValueError, "_at must lie between the years"),
+        ({"_delay": timedelta.max}, ValueError, "_delay must be at most"),
         ({"_priority": 2**31}, ValueError, "_priority must be at most"),
         ({"_priority": "high"}, TypeError, "_priority must be an int"),
         ({"_timeout": 0}, ValueError, "_timeout must be at least 1"),

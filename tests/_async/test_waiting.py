@@ -59,6 +59,9 @@ async def test_apply_refuses_what_could_never_end(app: Werk, dsn: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         with pytest.raises(ValueError, match="_conn cannot be given here"):
             await app.apply(handlers.echo, _conn=connection)
+    with pytest.raises(ValueError, match="only the first would be enqueued"):
+        await app.map(handlers.echo, [{}, {}], _key="k")
+    assert [] == await app.list_jobs()
     await app.enqueue(handlers.echo, _key="k")
     with pytest.raises(ValueError, match="'k' exists already"):
         await app.apply(handlers.echo, _key="k")

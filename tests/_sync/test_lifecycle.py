@@ -57,6 +57,14 @@ def test_first_connects_at_once(make_app: Callable[..., SyncWerk], dsn: str, sch
         assert (1,) == cursor.fetchone()
 
 
+def test_first_connects_at_once_under_repeatable_read(dsn: str, schema: str) -> None:
+    """What the application's default isolation is does not matter to those who connect for the first time."""
+    strict = conninfo.make_conninfo(dsn, options="-c default_transaction_isolation=serializable")
+    runs = [_compat.spawn(SyncWerk(strict, schema=schema).enqueue, handlers.echo) for _ in range(8)]
+    jobs = [run.result() for run in runs]
+    assert None not in jobs
+
+
 def test_one_client_connects_once(make_app: Callable[..., SyncWerk]) -> None:
     """The start-up hooks of a client run once, however many first operations there are at once."""
     app = make_app(pool_size=8)
@@ -106,6 +114,23 @@ def test_startup_hook_may_enqueue(make_app: Callable[..., SyncWerk]) -> None:
     job = app.enqueue(handlers.echo)
     assert job is not None
     assert 2 == len(app.list_jobs())
+
+
+def test_shutdown_hook_may_enqueue(make_app: Callable[..., SyncWerk]) -> None:
+    """A shutdown hook that enqueues does so before the client is disconnected, and does not connect it again."""
+    app = make_app()
+    seen: list[str] = []
+    app.on_startup(lambda: seen.append("up"))
+
+    @app.on_shutdown
+    def hook() -> None:
+        seen.append("down")
+        app.enqueue(handlers.echo)
+
+    with app:
+        pass
+    app.disconnect()
+    assert ["up", "down"] == seen
 
 
 def test_failed_startup_can_be_tried_again(make_app: Callable[..., SyncWerk]) -> None:
@@ -178,7 +203,9 @@ def test_ephemeral_tables_are_fixed_at_creation(make_app: Callable[..., SyncWerk
         make_app().connect()
 
 
-@pytest.mark.parametrize("name", ["Mixed Case", 'quo"ted', "per%cent", "ünïcode", "se;mi'colon", "br{ac}es"])
+@pytest.mark.parametrize(
+    "name", ["Mixed Case", 'quo"ted', "per%cent", "ünïcode", "se;mi'colon", "br{ac}es", "dol$$lar"]
+)
 def test_names_that_need_quoting_work(dsn: str, name: str) -> None:
     """Any schema and prefix that PostgreSQL allows can be used."""
     flavour = SyncWerk.__name__

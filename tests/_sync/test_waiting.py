@@ -62,6 +62,9 @@ def test_apply_refuses_what_could_never_end(app: SyncWerk, dsn: str) -> None:
     with psycopg.Connection.connect(dsn) as connection:
         with pytest.raises(ValueError, match="_conn cannot be given here"):
             app.apply(handlers.echo, _conn=connection)
+    with pytest.raises(ValueError, match="only the first would be enqueued"):
+        app.map(handlers.echo, [{}, {}], _key="k")
+    assert [] == app.list_jobs()
     app.enqueue(handlers.echo, _key="k")
     with pytest.raises(ValueError, match="'k' exists already"):
         app.apply(handlers.echo, _key="k")
