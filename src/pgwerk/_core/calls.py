@@ -65,6 +65,11 @@ def is_coroutine_function(func: Callable[..., Any]) -> bool:
     and for what is marked as one by `inspect.markcoroutinefunction` or, on older Pythons, the way
     asyncio marks it.
     """
+    return _remembered(func, _is_coroutine_function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_coroutine_function(func: Callable[..., Any]) -> bool:
     while isinstance(func, functools.partial):
         func = func.func
     if inspect.iscoroutinefunction(func) or _marked(func):

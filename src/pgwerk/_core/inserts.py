@@ -5,49 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from attrs import frozen
-
+from pgwerk._core.arrays import moments, nested, plain, quoted
 from pgwerk._core.ids import new_id
 from pgwerk._core.options import NewJob
 from pgwerk._core.policy import Outcome
 
-
-def _array(values: Sequence[int] | None) -> str | None:
-    """An array of integers as PostgreSQL writes it: `unnest` would take a nested list apart."""
-    return None if values is None else "{" + ",".join(map(str, values)) + "}"
-
-
-_COLUMNS: dict[str, Callable[[NewJob], Any]] = {
-    "id": lambda new: new.job.id,
-    "function": lambda new: new.job.function,
-    "queue": lambda new: new.job.queue,
-    "priority": lambda new: new.job.priority or None,
-    "max_attempts": lambda new: new.job.max_attempts if new.job.max_attempts > 1 else None,
-    "delay": lambda new: new.delay,
-    "at": lambda new: new.at,
-    "key": lambda new: new.job.key,
-    "group_key": lambda new: new.job.group_key,
-    "payload": lambda new: new.payload,
-    "timeout_secs": lambda new: new.job.timeout_secs,
-    "heartbeat_secs": lambda new: new.job.heartbeat_secs,
-    "meta": lambda new: new.meta,
-    "result_ttl": lambda new: new.job.result_ttl,
-    "failure_ttl": lambda new: new.job.failure_ttl,
-    "ttl": lambda new: new.job.ttl,
-    "on_success": lambda new: new.job.on_success,
-    "on_failure": lambda new: new.job.on_failure,
-    "on_stopped": lambda new: new.job.on_stopped,
-    "on_success_timeout": lambda new: new.callback_timeouts[0],
-    "on_failure_timeout": lambda new: new.callback_timeouts[1],
-    "on_stopped_timeout": lambda new: new.callback_timeouts[2],
-    "retry_intervals": lambda new: _array(new.job.retry_intervals),
-    "repeat_remaining": lambda new: new.job.repeat_remaining,
-    "repeat_interval_secs": lambda new: new.job.repeat_interval_secs,
-    "repeat_intervals": lambda new: _array(new.job.repeat_intervals),
-    "cron_name": lambda new: new.job.cron_name,
-    "failure_mode": lambda new: None if new.job.failure_mode == "hold" else new.job.failure_mode,
-    "waits": lambda new: True if new.parents else None,
+_COLUMNS: dict[str, tuple[Callable[[Iterable[Any]], str], Callable[[NewJob], Any]]] = {
+    "id": (plain, lambda new: new.job.id),
+    "function": (quoted, lambda new: new.job.function),
+    "queue": (quoted, lambda new: new.job.queue),
+    "priority": (plain, lambda new: new.job.priority or None),
+    "max_attempts": (plain, lambda new: new.job.max_attempts if new.job.max_attempts > 1 else None),
+    "delay": (plain, lambda new: new.delay),
+    "at": (moments, lambda new: new.at),
+    "key": (quoted, lambda new: new.job.key),
+    "group_key": (quoted, lambda new: new.job.group_key),
+    "payload": (quoted, lambda new: new.payload),
+    "timeout_secs": (plain, lambda new: new.job.timeout_secs),
+    "heartbeat_secs": (plain, lambda new: new.job.heartbeat_secs),
+    "meta": (quoted, lambda new: new.meta),
+    "result_ttl": (plain, lambda new: new.job.result_ttl),
+    "failure_ttl": (plain, lambda new: new.job.failure_ttl),
+    "ttl": (plain, lambda new: new.job.ttl),
+    "on_success": (quoted, lambda new: new.job.on_success),
+    "on_failure": (quoted, lambda new: new.job.on_failure),
+    "on_stopped": (quoted, lambda new: new.job.on_stopped),
+    "on_success_timeout": (plain, lambda new: new.callback_timeouts[0]),
+    "on_failure_timeout": (plain, lambda new: new.callback_timeouts[1]),
+    "on_stopped_timeout": (plain, lambda new: new.callback_timeouts[2]),
+    "retry_intervals": (quoted, lambda new: nested(new.job.retry_intervals)),
+    "repeat_remaining": (plain, lambda new: new.job.repeat_remaining),
+    "repeat_interval_secs": (plain, lambda new: new.job.repeat_interval_secs),
+    "repeat_intervals": (quoted, lambda new: nested(new.job.repeat_intervals)),
+    "cron_name": (quoted, lambda new: new.job.cron_name),
+    "failure_mode": (plain, lambda new: None if new.job.failure_mode == "hold" else new.job.failure_mode),
+    "waits": (plain, lambda new: True if new.parents else None),
 }
+"""How each column is written, and where it is in a job. A default is None, so that a column of them costs nothing."""
 
 
 def enqueue_params(jobs: Sequence[NewJob], *, awaited: bool = False) -> dict[str, Any]:
@@ -57,25 +51,18 @@ def enqueue_params(jobs: Sequence[NewJob], *, awaited: bool = False) -> dict[str
         jobs: The jobs to insert.
         awaited: Whether somebody is going to wait for them.
     """
-    params: dict[str, Any] = {name: _column(map(value, jobs)) for name, value in _COLUMNS.items()}
+    params: dict[str, Any] = {name: write(map(value, jobs)) for name, (write, value) in _COLUMNS.items()}
     links = [(new.job.id, parent) for new in jobs for parent in new.parents]
     keys = {new.job.id: new.job.key for new in jobs} if links else {}
-    params["children"] = [child for child, _ in links]
-    params["parents"] = [parent.id for _, parent in links]
-    params["parent_keys"] = [keys.get(parent.id) for _, parent in links]
-    params["allow_failure"] = [parent.allow_failure for _, parent in links]
+    params["children"] = plain(child for child, _ in links)
+    params["parents"] = plain(parent.id for _, parent in links)
+    params["parent_keys"] = quoted(keys.get(parent.id) for _, parent in links)
+    params["allow_failure"] = plain(parent.allow_failure for _, parent in links)
     params["awaited"] = awaited
     return params
 
 
-def _column(values: Iterable[Any]) -> list[Any]:
-    """An array for `unnest`; empty when it would hold nothing but NULL, which `unnest` fills in by itself."""
-    column = list(values)
-    return [] if all(value is None for value in column) else column
-
-
-@frozen
-class Settlement:
+class Settlement(NamedTuple):
     """One attempt that is over, and what it comes to.
 
     Attributes:
@@ -127,13 +114,13 @@ def settle_params(settlements: Iterable[Settlement]) -> dict[str, Any]:
     outcomes = [settlement.outcome for settlement in ordered]
     return {
         **fence_params(ordered),
-        "status": [outcome.status.value for outcome in outcomes],
-        "execution": [outcome.execution and outcome.execution.value for outcome in outcomes],
-        "result": _column(outcome.result for outcome in outcomes),
-        "error": _column(outcome.error for outcome in outcomes),
-        "delay": _column(outcome.delay or None for outcome in outcomes),
-        "repeat_delay": _column(outcome.repeat_delay for outcome in outcomes),
-        "next_id": _column(None if outcome.repeat_delay is None else new_id() for outcome in outcomes),
+        "status": plain(outcome.status.value for outcome in outcomes),
+        "execution": plain(outcome.execution and outcome.execution.value for outcome in outcomes),
+        "result": quoted(outcome.result for outcome in outcomes),
+        "error": quoted(outcome.error for outcome in outcomes),
+        "delay": plain(outcome.delay or None for outcome in outcomes),
+        "repeat_delay": plain(outcome.repeat_delay for outcome in outcomes),
+        "next_id": plain(None if outcome.repeat_delay is None else new_id() for outcome in outcomes),
     }
 
 
@@ -141,7 +128,7 @@ def fence_params(settlements: Iterable[Settlement]) -> dict[str, Any]:
     """The parameters of `fenced.sql`."""
     ordered = list(settlements)
     return {
-        "id": [settlement.job_id for settlement in ordered],
-        "worker_id": [settlement.worker_id for settlement in ordered],
-        "attempt": [settlement.attempt for settlement in ordered],
+        "id": plain(settlement.job_id for settlement in ordered),
+        "worker_id": plain(settlement.worker_id for settlement in ordered),
+        "attempt": plain(settlement.attempt for settlement in ordered),
     }

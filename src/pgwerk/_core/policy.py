@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Protocol
-
-from attrs import frozen
+from typing import NamedTuple, Protocol
 
 from pgwerk._core.models import ExecutionStatus, JobStatus
 
@@ -36,8 +34,7 @@ class Attempt(Protocol):
     def repeat_intervals(self) -> Sequence[int] | None: ...
 
 
-@frozen
-class Outcome:
+class Outcome(NamedTuple):
     """What the settling statement does to a job.
 
     Attributes:

@@ -76,6 +76,8 @@ class JSONSerializer:
             SerializationError: Something in the value cannot be serialized; the error says where it
                 is, of what type, and what to pass in its stead.
         """
+        if value is None:  # what most jobs return
+            return "null"
         try:
             return _ENCODER.encode(json_values.encode(value))
         except Refusal as refusal:

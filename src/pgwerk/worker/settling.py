@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 import psycopg
-from attrs import evolve
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._core.failures import storable
@@ -129,7 +128,7 @@ class Settler:
         if offender.outcome == refused:
             self._drop([offender], "the server refuses to store even its failure")
             return
-        await self._settle(connection, [evolve(offender, outcome=refused)])
+        await self._settle(connection, [offender._replace(outcome=refused)])
 
     async def _sort_out(self, connection: Connection, left: Sequence[Settlement]) -> None:
         """What was not settled is either locked by somebody else, and stays, or not ours any more, and is dropped."""

@@ -31,7 +31,7 @@ WITH input AS (
         END AS kept_secs
     FROM input i
     CROSS JOIN LATERAL (
-        SELECT r.*
+        SELECT r.id, r.status, r.worker_id, r.started_at, r.failure_mode, r.result_ttl, r.failure_ttl
         FROM {jobs} r
         WHERE r.id = i.id AND r.worker_id = i.worker_id AND r.attempts = i.attempt AND r.completed_at IS NULL
         FOR NO KEY UPDATE SKIP LOCKED
