@@ -1,0 +1,77 @@
+"""Measure, and print what came out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from itertools import chain
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+
+from benchmarks import databases, drain, enqueue_many, enqueue_one, reporting
+from benchmarks.measuring import measure
+
+SCENARIOS = {
+    "drain": drain.cases,
+    "enqueue_one": enqueue_one.cases,
+    "enqueue_many": enqueue_many.cases,
+}
+FEWEST_JOBS = 10 * max(drain.CONCURRENCIES)
+
+
+def main() -> None:
+    """Run the scenarios that the command line names."""
+    options = _options()
+    console = Console()
+    names = list(dict.fromkeys(options.scenario)) or list(SCENARIOS)
+    cases = chain.from_iterable(SCENARIOS[name](options.jobs) for name in names)
+    try:
+        with databases.server(options.dsn) as server, databases.scratch_database(server) as dsn:
+            settings = databases.settings(dsn)
+            results = list(measure(cases, dsn, options.rounds, lambda what, value: _tell(console, what, value)))
+    except psycopg.OperationalError as error:
+        sys.exit(f"cannot measure: {error}")
+    console.print(reporting.table(results))
+    if options.json:
+        command = ["python", "-m", "benchmarks", *names, "--rounds", str(options.rounds), "--jobs", str(options.jobs)]
+        report = reporting.as_json(results, shlex.join(command), settings)
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _tell(console: Console, what: str, value: float) -> None:
+    console.print(f"{what}: {reporting.figure(value)}", style="dim", highlight=False)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure pgwerk against bare SQL.")
+    parser.add_argument("scenario", nargs="*", type=_scenario, help=f"{', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--dsn", help="a server to make a database on (default: PGWERK_TEST_DSN, or an embedded one)")
+    parser.add_argument("--rounds", type=_positive, default=5, help="how often each side is measured (default: 5)")
+    parser.add_argument("--jobs", type=int, default=20_000, help="how many jobs a drain is of (default: 20000)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")
+    options = parser.parse_args()
+    if options.jobs < FEWEST_JOBS:
+        parser.error(f"--jobs must be {FEWEST_JOBS} or more: fewer are drained in too few batches to be measured")
+    return options
+
+
+def _scenario(text: str) -> str:
+    # Not with `choices`, which refuses an empty list.
+    if text not in SCENARIOS:
+        raise argparse.ArgumentTypeError(f"there is no {text!r}, only {', '.join(SCENARIOS)}")
+    return text
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+if __name__ == "__main__":
+    main()
