@@ -120,7 +120,9 @@ class Engine:
         self._strays_possible = False
         # Whether a handler still runs that nothing waits for any more.
         self._left_behind = False
-        self._look_for_strays_at = time.monotonic() + settings.sweep_interval
+        # A claim may even be committed after its connection was lost here, so it takes more than one look.
+        self._stray_interval = lease_secs
+        self._look_for_strays_at = time.monotonic() + self._stray_interval
         self._look_for_due_at = 0.0
 
     async def run(self) -> None:
@@ -237,7 +239,7 @@ class Engine:
                 settlements = [Settlement(each.id, each.worker_id, each.attempts, given_back()) for each in strays]
                 await cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
         self._strays_possible = False
-        self._look_for_strays_at = time.monotonic() + self._settings.sweep_interval
+        self._look_for_strays_at = time.monotonic() + self._stray_interval
         if strays:
             logger.info("gave back %d jobs whose claim was cut off", len(strays))
 

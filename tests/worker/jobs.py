@@ -1,0 +1,120 @@
+"""Handlers for tests about several workers: they write down what they do, and wait where a test wants them to.
+
+What they write goes to tables beside pgwerk's own, over a connection of its own, which whoever runs the worker opens
+with `ledger()`: the test itself, or entry.py in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+
+from pgwerk import Context
+
+_gates: dict[str, asyncio.Event] = {}
+_ledger: Ledger | None = None
+
+
+class Ledger:
+    """What handlers have done, in a schema of the database.
+
+    Args:
+        connection: Statements of several handlers wait for each other on it.
+        schema: Where the tables are, next to pgwerk's.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+
+    async def create(self) -> None:
+        """Create the tables."""
+        await self._execute("CREATE TABLE {}.effects (job_id uuid, attempt integer, pid integer)")
+        await self._execute("CREATE TABLE {}.inside (group_key text PRIMARY KEY)")
+
+    async def note(self, ctx: Context) -> None:
+        """An attempt has done its work."""
+        await self._execute("INSERT INTO {}.effects VALUES (%s, %s, %s)", ctx.job.id, ctx.job.attempts, os.getpid())
+
+    async def enter(self, group: str | None) -> None:
+        """Fails when another job of the group is inside."""
+        await self._execute("INSERT INTO {}.inside VALUES (%s)", group)
+
+    async def leave(self, group: str | None) -> None:
+        """Let the next job of the group in."""
+        await self._execute("DELETE FROM {}.inside WHERE group_key = %s", group)
+
+    async def _execute(self, query: str, *params: object) -> None:
+        await self._connection.execute(query.format(self._schema).encode(), params)
+
+
+@contextlib.asynccontextmanager
+async def ledger(dsn: str, schema: str) -> AsyncIterator[Ledger]:
+    """Let the handlers of this process write to the ledger of a schema."""
+    global _ledger  # noqa: PLW0603 - handlers are called with what was enqueued, and find it here
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        _ledger = Ledger(connection, schema)
+        try:
+            yield _ledger
+        finally:
+            _ledger = None
+
+
+def gate(name: str = "", attempt: int = 1) -> asyncio.Event:
+    """What the attempt of this number at the `gated` job of this name waits for."""
+    return _gates.setdefault(f"{name} {attempt}", asyncio.Event())
+
+
+def forget_gates() -> None:
+    """Close all gates: an event belongs to the loop that waited for it."""
+    _gates.clear()
+
+
+async def gated(ctx: Context, name: str = "") -> int:
+    """Wait for the gate, and tell which attempt this was."""
+    await gate(name, ctx.job.attempts).wait()
+    return ctx.job.attempts
+
+
+async def nap(ctx: Context, secs: float) -> None:
+    """Take some time, and write it down."""
+    await asyncio.sleep(secs)
+    await _written().note(ctx)
+
+
+async def nap_quietly(number: int, secs: float) -> int:
+    """Take some time."""
+    await asyncio.sleep(secs)
+    return number
+
+
+async def alone(ctx: Context, secs: float) -> None:
+    """Take some time, and fail if another job of the group does so, too."""
+    await _written().enter(ctx.job.group_key)
+    await asyncio.sleep(secs)
+    await _written().note(ctx)
+    await _written().leave(ctx.job.group_key)
+
+
+async def outlast(ctx: Context, attempts: int) -> None:
+    """Never end, so many times; then do."""
+    if ctx.job.attempts <= attempts:
+        await asyncio.Event().wait()
+    await _written().note(ctx)
+
+
+async def kill_worker() -> None:
+    """Take the worker along."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    await asyncio.Event().wait()
+
+
+def _written() -> Ledger:
+    assert _ledger is not None, "whoever runs the worker opens the ledger"
+    return _ledger
