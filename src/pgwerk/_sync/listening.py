@@ -52,7 +52,7 @@ class Subscription:
         return heard
 
 
-class _Ear:
+class _ScopeListener:
     """One connection that listens, in one scope."""
 
     def __init__(self, connections: Connections, channel: str) -> None:
@@ -152,7 +152,7 @@ class Listener:
     def __init__(self, connections: Connections, channel: str) -> None:
         self._connections = connections
         self._channel = channel
-        self._ears: dict[object, _Ear] = {}
+        self._by_scope: dict[object, _ScopeListener] = {}
         forking.register(self)
 
     @contextlib.contextmanager
@@ -164,23 +164,23 @@ class Listener:
             patience_secs: Seconds to wait for the listener at most, before going on without.
         """
         scope = _compat.scope()
-        for over in [known for known in self._ears if _compat.scope_is_over(known)]:
-            self._ears.pop(over)
-        ear = self._ears.setdefault(scope, _Ear(self._connections, self._channel))
+        for over in [known for known in self._by_scope if _compat.scope_is_over(known)]:
+            self._by_scope.pop(over, None)
+        listener = self._by_scope.setdefault(scope, _ScopeListener(self._connections, self._channel))
         subscription = Subscription(ids)
         try:
-            ear.add(subscription, min(patience_secs, START_SECS))
+            listener.add(subscription, min(patience_secs, START_SECS))
             yield subscription
         finally:
-            ear.remove(subscription)
+            listener.remove(subscription)
 
     def close(self) -> None:
         """Wait until nothing listens any more, unless somebody still waits."""
-        ear = self._ears.get(_compat.scope())
-        if ear is not None:
-            ear.join()
+        listener = self._by_scope.get(_compat.scope())
+        if listener is not None:
+            listener.join()
 
     def after_fork(self) -> None:
         """Leave the parent its connections."""
-        forking.abandon(self._ears)
-        self._ears = {}
+        forking.abandon(self._by_scope)
+        self._by_scope = {}

@@ -33,7 +33,7 @@ class BaseWorker(abc.ABC):
             heard of for that long are given to others.
         poll_interval: Seconds between looks for work while nothing is notified.
         sweep_interval: Seconds between sweeps.
-        abort_interval: Seconds between looks for abort requests.
+        abort_interval: Seconds between looks for abort requests. Nothing can be aborted yet, so nothing looks.
         shutdown_timeout: Seconds that running jobs are given to end when the worker is stopped.
         burst: Whether to stop when nothing is left to do.
         listen: Whether to listen for notifications; without, the worker polls only.

@@ -115,7 +115,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._leaving = asyncio.Event()
         # Whether there may be something to claim.
-        self._hungry = True
+        self._may_find_work = True
         # Whether jobs may be claimed for this worker of which it does not know.
         self._strays_possible = False
         # Whether a handler still runs that nothing waits for any more.
@@ -173,7 +173,7 @@ class Engine:
                 backoff.reset()
             except psycopg.Error as error:
                 # Whatever it is, the database may take the next try: the worker neither gives up nor spins.
-                self._hungry = True
+                self._may_find_work = True
                 self._look_for_due_at = 0.0
                 pause = backoff.next()
                 logger.warning("claim failed (next try in %.1f s): %s", pause, error)
@@ -181,10 +181,10 @@ class Engine:
                 continue
             if exhausted:
                 return
-            if not (self._hungry and self._free_slots()):
+            if not (self._may_find_work and self._free_slots()):
                 await self._sleep(self._look_for_due_at - time.monotonic(), self._wake)
                 if time.monotonic() >= self._look_for_due_at:
-                    self._hungry = True
+                    self._may_find_work = True
 
     def _free_slots(self) -> int:
         # Results that are not settled yet count against the limit only when they pile up.
@@ -193,20 +193,20 @@ class Engine:
 
     async def _claim(self) -> None:
         free = self._free_slots()
-        if not (self._hungry and free):
+        if not (self._may_find_work and free):
             return
         async with self._claims.use() as connection:
             if self._strays_possible or time.monotonic() >= self._look_for_strays_at:
                 await self._give_back_strays(connection)
-            # Whatever becomes ready from here on makes the worker hungry again.
-            self._hungry = False
+            # Whatever becomes ready from here on makes it claim again.
+            self._may_find_work = False
             self._strays_possible = True
             claimed = await self._claimer.claim(connection, free)
             for each in claimed:
                 self._start(each)
             self._strays_possible = False
         if len(claimed) == free:
-            self._hungry = True
+            self._may_find_work = True
 
     async def _promote_due(self) -> None:
         if time.monotonic() < self._look_for_due_at:
@@ -214,7 +214,7 @@ class Engine:
         async with self._claims.use() as connection:
             promotion = await self._sweeper.promote_due(connection)
         if promotion.count:
-            self._hungry = True
+            self._may_find_work = True
         pause = self._settings.poll_interval
         if promotion.next_in is not None:
             pause = min(pause, max(promotion.next_in, 0.0))
@@ -245,13 +245,13 @@ class Engine:
 
     async def _is_exhausted(self) -> bool:
         """Whether a burst is over: nothing runs, everything is settled, and nothing is ready, not even under a lock."""
-        if self._running or self._hungry or len(self._settler):
+        if self._running or self._may_find_work or len(self._settler):
             return False
         async with self._claims.use() as connection:
             promotion = await self._sweeper.promote_due(connection)
             exhausted = not promotion.count and not await self._claimer.is_anything_ready(connection)
         if not exhausted:
-            self._hungry = True
+            self._may_find_work = True
             await self._sleep(BURST_PAUSE_SECS, self._stopping)
         return exhausted
 
@@ -292,7 +292,7 @@ class Engine:
     # What is heard from the others
 
     def _on_ready(self) -> None:
-        self._hungry = True
+        self._may_find_work = True
         self._wake.set()
 
     def _on_due(self) -> None:
@@ -303,7 +303,7 @@ class Engine:
         for each in settled:
             # The end of a job with a group lets another one run, in any queue.
             if each.grouped or each.status == JobStatus.Queued.value:
-                self._hungry = True
+                self._may_find_work = True
             if each.status == JobStatus.Scheduled.value:
                 self._look_for_due_at = 0.0
         self._wake.set()

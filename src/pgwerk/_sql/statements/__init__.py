@@ -8,6 +8,9 @@ from pgwerk._core.rows import JOB_COLUMNS, JSON_COLUMNS, UUID_COLUMNS
 from pgwerk._sql.names import Names
 from pgwerk._sql.rendering import render
 
+AWAITED_SECS = 60
+"""The least time for which the row of a job is kept that somebody waits for: who polls must find it."""
+
 
 def _job_columns(alias: str) -> str:
     """The columns of `Job`, in the order of its fields, in types that need no adapter beyond text and numbers."""
@@ -23,7 +26,11 @@ class Statements:
 
     def __init__(self, names: Names) -> None:
         self.names = names
-        self._placeholders = {**names.placeholders(), "job_columns": _job_columns("j")}
+        self._placeholders = {
+            **names.placeholders(),
+            "job_columns": _job_columns("j"),
+            "awaited_secs": str(AWAITED_SECS),
+        }
         self._rendered: dict[str, bytes] = {}
 
     def __getitem__(self, name: str) -> bytes:

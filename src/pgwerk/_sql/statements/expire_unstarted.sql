@@ -12,7 +12,7 @@ WITH late AS (
     SET status = 'aborted', completed_at = statement_timestamp(),
         error = format('expired: the job did not start within its ttl of %%s s', j.ttl),
         expires_at = statement_timestamp() + (
-            j.failure_ttl + CASE WHEN j.awaited THEN greatest(60 - j.failure_ttl, 0) ELSE 0 END
+            j.failure_ttl + CASE WHEN j.awaited THEN greatest({awaited_secs} - j.failure_ttl, 0) ELSE 0 END
         ) * interval '1 second'
     FROM late
     WHERE j.id = late.id

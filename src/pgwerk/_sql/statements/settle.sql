@@ -53,7 +53,7 @@ WITH input AS (
         expires_at = CASE
             -- Who waits for a job must have the time to read it. NULL keeps the row.
             WHEN h.ended THEN statement_timestamp() + (
-                h.kept_secs + CASE WHEN j.awaited THEN greatest(60 - h.kept_secs, 0) ELSE 0 END
+                h.kept_secs + CASE WHEN j.awaited THEN greatest({awaited_secs} - h.kept_secs, 0) ELSE 0 END
             ) * interval '1 second'
             -- It is unstarted once more, and has its whole time again.
             WHEN h.given_back AND j.attempts = 1 THEN statement_timestamp() + j.ttl * interval '1 second'
