@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pgwerk._async import _compat
 from pgwerk._async.connections import Connection, Connections, Cursor, Pool, own_connection
@@ -36,8 +36,6 @@ from pgwerk._core.models import (
 from pgwerk._core.options import Preparation, split_call
 from pgwerk._core.serializers import JSONSerializer, Serializer
 from pgwerk._sql import Names, Statements
-
-R = TypeVar("R")
 
 logger = logging.getLogger("pgwerk.client")
 

@@ -143,11 +143,6 @@ def normalize_id(value: object) -> str | None:
     return _hyphenated(value.replace("-", "").lower())
 
 
-def is_uuid(value: object) -> bool:
-    """Whether `normalize_id` takes it."""
-    return normalize_id(value) is not None
-
-
 def execution_id(job_id: str, attempt: int) -> str:
     """The id of one attempt of a job, known before its row is written.
 

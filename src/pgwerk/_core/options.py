@@ -13,7 +13,7 @@ from pgwerk._core import checks
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.envelope import pack
 from pgwerk._core.errors import SerializationError
-from pgwerk._core.ids import new_id, normalize_id
+from pgwerk._core.ids import new_id, new_ids, normalize_id
 from pgwerk._core.models import (
     Callback,
     Dependency,
@@ -129,10 +129,9 @@ class Preparation:
         """
         ids: dict[int, str] = {}
         prepared: list[NewJob] = []
-        for position, spec in enumerate(specs):
+        for position, (spec, identifier) in enumerate(zip(specs, new_ids(len(specs)), strict=True)):
             if not isinstance(spec, EnqueueParams):
                 raise TypeError(f"specs[{position}] must be an EnqueueParams, not {type(spec).__name__} ({spec!r})")
-            identifier = new_id()
             prepared.append(self._prepare(spec, now, identifier, ids, f"specs[{position}]."))
             # Known only from here on: a spec can wait for earlier ones alone, so there can be no cycle.
             ids[id(spec)] = identifier

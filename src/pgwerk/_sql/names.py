@@ -6,6 +6,8 @@ import hashlib
 
 from psycopg import sql
 
+from pgwerk._core import checks
+
 IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer identifiers off without a word."""
 
@@ -38,8 +40,8 @@ class Names:
     """
 
     def __init__(self, schema: str, prefix: str) -> None:
-        self.schema = _identifier("schema", schema)
-        self.prefix = _identifier("prefix", prefix)
+        self.schema = checks.text("schema", schema, max_bytes=IDENTIFIER_BYTES)
+        self.prefix = checks.text("prefix", prefix, max_bytes=IDENTIFIER_BYTES)
         longest = max((f"{prefix}_{name}" for name in TABLES + INDEXES), key=len)
         if (size := len(longest.encode())) > IDENTIFIER_BYTES:
             room = len(prefix.encode()) - (size - IDENTIFIER_BYTES)
@@ -71,17 +73,3 @@ class Names:
             "schema_name": sql.quote(self.schema),
             "lock_space": str(self.lock_space),
         }
-
-
-def _identifier(argument: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{argument} must be a str, not {type(value).__name__} ({value!r})")
-    if not value:
-        raise ValueError(f"{argument} must not be empty")
-    if "\0" in value:
-        raise ValueError(f"{argument} must not contain a NUL character: {value!r}")
-    if (size := len(value.encode(errors="surrogatepass"))) > IDENTIFIER_BYTES:
-        raise ValueError(
-            f"{argument} {value!r} has {size} bytes, and PostgreSQL's names have {IDENTIFIER_BYTES} at most"
-        )
-    return value

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pgwerk._core import checks
 from pgwerk._core.config import WerkConfig, make_config
@@ -39,8 +39,6 @@ from pgwerk._sync.listening import Listener
 from pgwerk._sync.migrating import Migrator
 from pgwerk._sync.sweeping import Sweeper
 from pgwerk._sync.waiting import Waiting
-
-R = TypeVar("R")
 
 logger = logging.getLogger("pgwerk.client")
 
