@@ -12,13 +12,14 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from benchmarks import databases, drain, enqueue_many, enqueue_one, reporting
+from benchmarks import databases, drain, enqueue_many, enqueue_one, reporting, waiting
 from benchmarks.measuring import measure
 
 SCENARIOS = {
     "drain": drain.cases,
     "enqueue_one": enqueue_one.cases,
     "enqueue_many": enqueue_many.cases,
+    "waiting": waiting.cases,
 }
 FEWEST_JOBS = 10 * max(drain.CONCURRENCIES)
 

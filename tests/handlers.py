@@ -28,6 +28,11 @@ async def fail(message: str = "boom") -> None:
     raise ValueError(message)
 
 
+async def fail_later(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    raise ValueError("late")
+
+
 async def hang() -> None:
     await asyncio.Event().wait()
 
@@ -57,6 +62,20 @@ def plain_leave() -> None:
 
 async def bad_result() -> object:
     return object()
+
+
+async def bad_pickle() -> object:
+    return threading.Lock()
+
+
+async def limits(ctx: Context) -> Any:
+    """What the client that the handler gets allows."""
+    return ctx.app.allowed_functions
+
+
+def plain_limits(ctx: Context) -> Any:
+    """The same, from a thread."""
+    return ctx.app.allowed_functions
 
 
 async def nul_in_error() -> None:

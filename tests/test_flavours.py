@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import pytest
 from tools._unasync.twins import compare_twins
 
 import pgwerk
-from pgwerk import SyncWerk, Werk
+from pgwerk import Enqueuer, SyncEnqueuer, SyncWerk, Werk
 
 PACKAGE = Path(pgwerk.__file__).parent
 TESTS = Path(__file__).parent
 
 
-def test_same_methods_with_the_same_signatures() -> None:
-    """`Werk` and `SyncWerk` have the same methods, with the same parameters and defaults."""
+@pytest.mark.parametrize(("one", "other"), [(Werk, SyncWerk), (Enqueuer, SyncEnqueuer)])
+def test_same_methods_with_the_same_signatures(one: type, other: type) -> None:
+    """`Werk` and `SyncWerk` have the same methods, with the same parameters and defaults, and so have enqueuers."""
 
     def surface(client: type) -> dict[str, list[tuple[str, object, object]]]:
         members = inspect.getmembers(client, callable)
@@ -25,8 +27,8 @@ def test_same_methods_with_the_same_signatures() -> None:
             if not name.startswith("_")
         }
 
-    assert surface(Werk) == surface(SyncWerk)
-    assert "enqueue" in surface(Werk)
+    assert surface(one) == surface(other)
+    assert {"enqueue", "apply", "map", "options"} <= surface(one).keys()
 
 
 def test_seams_are_twins() -> None:

@@ -16,7 +16,7 @@ import pytest
 from psycopg import conninfo
 from tests import handlers
 
-from pgwerk import Werk
+from pgwerk import AsyncWorker, Werk
 
 
 def sessions(dsn: str, name: str) -> int:
@@ -51,6 +51,26 @@ def test_loops_at_once(dsn: str) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert list(range(16)) == list(threads.map(lambda number: asyncio.run(enqueue(number)), range(16)))
+
+
+@pytest.mark.parametrize("pool_size", [None, 2])
+def test_waiting_in_loops_at_once(dsn: str, pool_size: int | None) -> None:
+    """Threads that each run a loop of their own can wait for their jobs through one client."""
+    app = Werk(dsn, schema="waiting_loops", pool_size=pool_size)
+    worker = AsyncWorker(Werk(dsn, schema="waiting_loops"), handle_signals=False)
+
+    async def wait(number: int) -> int:
+        result = await app.apply(handlers.echo, number, timeout=30, poll_interval=1000)
+        await app._close()
+        return int(result)
+
+    with ThreadPoolExecutor(9) as threads:
+        working = threads.submit(lambda: asyncio.run(worker.run()))
+        try:
+            assert list(range(16)) == list(threads.map(lambda number: asyncio.run(wait(number)), range(16)))
+        finally:
+            worker.stop()
+        working.result(30)
 
 
 @pytest.mark.posix

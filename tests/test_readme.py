@@ -149,7 +149,7 @@ async def test_the_sections_do_what_they_say(reader: Folder, shop: str, capsys: 
             await execute(block, names)
         werk = names["werk"]
         assert 1 == await werk.apply("orders.ship", 17, timeout=10)
-        newest = await werk.list_jobs(search="write_receipt", limit=2)
+        newest = await werk.list_jobs(search="write_receipt", limit=2, newest_first=True)
         results = [(await werk.wait_for(job.id, timeout=10)).result for job in newest]
         later = await werk.list_jobs(status=JobStatus.Scheduled)
     await werk.disconnect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +17,16 @@ FOLDER = Path(str(files("pgwerk._sql.statements")))
 STATEMENTS = sorted(file.stem for file in FOLDER.glob("*.sql"))
 PACKAGE = FOLDER.parents[1]
 
+PARTS = {
+    name: sorted(set(re.findall(r"--\? (\w+)$", (FOLDER / f"{name}.sql").read_text(encoding="utf-8"), re.MULTILINE)))
+    for name in STATEMENTS
+}
+PARTS = {name: parts for name, parts in PARTS.items() if parts}
+"""The parts that lines of a statement are marked with."""
+
 NO_PARAMETERS = re.compile(r"%\((\w+)\)s")
-SCRIPTS = {"lock_migrations", "create_migrations"}
-"""More than one statement each, sent as they are."""
+NOT_PREPARABLE = {"lock_migrations", "create_migrations", "limit_lock_wait", "truncate", "vacuum"}
+"""More than one statement each, or utilities, sent as they are."""
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -39,12 +47,29 @@ def test_every_statement_is_used() -> None:
     assert set(STATEMENTS) == named
 
 
-@pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in SCRIPTS])
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in NOT_PREPARABLE])
 async def test_statement_is_valid(name: str, dsn: str) -> None:
     """The server understands each statement, for names that need quoting."""
     async with Werk(dsn, schema="Valid %s {x}", prefix='a "b" %') as app:
         statements = Statements(Names(app.config.schema, app.config.prefix))
-    text = statements[name].decode()
+    await check_is_valid(statements[name].decode(), dsn)
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+async def test_statement_is_valid_without_its_parts(name: str, dsn: str) -> None:
+    """A statement that has parts is understood with any of them, and has all of them by default."""
+    async with Werk(dsn) as app:
+        statements = Statements(Names(app.config.schema, app.config.prefix))
+    texts = set()
+    for count in range(len(PARTS[name]) + 1):
+        for parts in itertools.combinations(PARTS[name], count):
+            texts.add(statements.with_parts(name, frozenset(parts)))
+            await check_is_valid(statements.with_parts(name, frozenset(parts)).decode(), dsn)
+    assert 2 ** len(PARTS[name]) == len(texts)
+    assert statements[name] == statements.with_parts(name, frozenset(PARTS[name]))
+
+
+async def check_is_valid(text: str, dsn: str) -> None:
     parameters: dict[str, int] = {}
     for parameter in NO_PARAMETERS.findall(text):
         parameters.setdefault(parameter, len(parameters) + 1)

@@ -46,9 +46,11 @@ from tools._unasync.twins import compare_twins
 
 RULES = (
     Rule("_async", "_sync"),
+    Rule("AbstractAsyncContextManager", "AbstractContextManager", where="anywhere"),
     Rule("AsyncConnection", "Connection", where="anywhere"),
     Rule("AsyncConnectionPool", "ConnectionPool", where="anywhere"),
     Rule("AsyncCursor", "Cursor", where="anywhere"),
+    Rule("Enqueuer", "SyncEnqueuer", where="anywhere"),
     Rule("Werk", "SyncWerk", where="anywhere"),
 )
 
@@ -57,6 +59,7 @@ PROSE = (Prose("Werk", "SyncWerk"),)
 PAIRS = (
     Pair("src/pgwerk/_async", "src/pgwerk/_sync"),
     Pair("tests/_async", "tests/_sync"),
+    Pair("tests/typing/_async", "tests/typing/_sync"),
 )
 
 SEAM = "_compat.py"

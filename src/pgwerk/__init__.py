@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgwerk._async.client import Werk
+from pgwerk._async.enqueuer import Enqueuer
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.context import Context
 from pgwerk._core.errors import (
     DependencyFailed,
+    FunctionNotAllowed,
     HandlerNotFound,
     JobError,
     JobNotFound,
@@ -32,8 +34,10 @@ from pgwerk._core.models import (
     Retry,
     Undecodable,
 )
+from pgwerk._core.pickles import PickleSerializer
 from pgwerk._core.serializers import JSONSerializer, Serializer
 from pgwerk._sync.client import SyncWerk
+from pgwerk._sync.enqueuer import SyncEnqueuer
 
 if TYPE_CHECKING:
     from pgwerk.worker import AsyncWorker, BaseWorker
@@ -47,8 +51,10 @@ __all__ = [
     "Dependency",
     "DependencyFailed",
     "EnqueueParams",
+    "Enqueuer",
     "ExecutionStatus",
     "FailureMode",
+    "FunctionNotAllowed",
     "HandlerNotFound",
     "JSONSerializer",
     "Job",
@@ -57,11 +63,13 @@ __all__ = [
     "JobNotFound",
     "JobStatus",
     "JobTimeout",
+    "PickleSerializer",
     "Repeat",
     "Retry",
     "SchemaVersionMismatch",
     "SerializationError",
     "Serializer",
+    "SyncEnqueuer",
     "SyncWerk",
     "Undecodable",
     "Werk",

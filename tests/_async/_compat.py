@@ -6,12 +6,24 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, NoReturn, TypeVar
+
+import psycopg
+import psycopg_pool
 
 from pgwerk import AsyncWorker, Werk
 
 PAUSE = 0.01
+
+T = TypeVar("T")
+
+CURSORS: dict[str, type[psycopg.AsyncCursor[Any]]] = {
+    "cursor": psycopg.AsyncCursor,
+    "client cursor": psycopg.AsyncClientCursor,
+    "raw cursor": psycopg.AsyncRawCursor,
+}
+"""The kinds of cursors that a connection of this flavour can have."""
 
 
 class Spawned:
@@ -53,6 +65,18 @@ async def working(app: Werk, **options: Any) -> AsyncIterator[AsyncWorker]:
 async def burst(app: Werk, **options: Any) -> None:
     """Run what is there to run."""
     await AsyncWorker(app, handle_signals=False, burst=True, **options).run()
+
+
+@contextlib.contextmanager
+def other_flavour(dsn: str) -> Iterator[list[Any]]:
+    """A connection, a cursor and a pool of the other flavour."""
+    with psycopg.connect(dsn) as connection, psycopg_pool.ConnectionPool(dsn, open=False) as pool:
+        yield [connection, connection.cursor(), pool]
+
+
+def fitting(coroutine_function: T, plain_function: T) -> T:  # noqa: ARG001 - the twin needs it
+    """The handler that is of this flavour."""
+    return coroutine_function
 
 
 def exit_code(child: int) -> int:

@@ -314,5 +314,5 @@ async def test_forked_child_begins_anew(make_app: Callable[..., Werk]) -> None:
     assert 0 == _compat.exit_code(child)
     await app.enqueue(handlers.echo, "parent again")
     jobs = await app.list_jobs()
-    assert ["parent again", "child", "parent"] == [job.payload and job.payload["args"][0] for job in jobs]
+    assert ["parent", "child", "parent again"] == [job.payload and job.payload["args"][0] for job in jobs]
     assert [os.getpid()] == pids

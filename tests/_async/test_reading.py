@@ -29,24 +29,24 @@ async def test_unknown_job(app: Werk, job_id: str) -> None:
 
 
 async def test_list_filters(app: Werk) -> None:
-    """Each filter of `list_jobs` lets through what it says, the newest job first."""
+    """Each filter of `list_jobs` lets through what it says, the oldest job first."""
     await app.enqueue(handlers.echo, 1, _queue="a", _key="Needle 100%", _priority=1)
     await app.enqueue(handlers.fail, "needle", _queue="b", _meta={"who": "needle"})
     await app.enqueue(handlers.echo, 3, _queue="b", _group="hay_stack", _delay=1000)
     await _compat.burst(app, queues=["a", "b"])
-    assert [3, "needle", 1] == await arguments(app)
-    assert [3, "needle"] == await arguments(app, queue="b")
+    assert [1, "needle", 3] == await arguments(app)
+    assert ["needle", 3] == await arguments(app, queue="b")
     assert ["needle"] == await arguments(app, status=JobStatus.Failed)
-    assert [3, 1] == await arguments(app, status=["scheduled", JobStatus.Complete])
-    assert ["needle", 1] == await arguments(app, search="NEEDLE")
+    assert [1, 3] == await arguments(app, status=["scheduled", JobStatus.Complete])
+    assert [1, "needle"] == await arguments(app, search="NEEDLE")
     assert ["needle"] == await arguments(app, search="handlers.fail")
     assert [1] == await arguments(app, search="100%")
     assert [3] == await arguments(app, search="y_s")
     assert [] == await arguments(app, search="h_y")
     assert ["needle"] == await arguments(app, search="ValueError")
-    assert ["needle", 1] == await arguments(app, limit=2, offset=1)
+    assert ["needle", 3] == await arguments(app, limit=2, offset=1)
     ran = await app.list_jobs(status="complete")
-    assert ["needle", 1] == await arguments(app, worker_id=ran[0].worker_id)
+    assert [1, "needle"] == await arguments(app, worker_id=ran[0].worker_id)
     assert [] == await arguments(app, worker_id="nobody")
     assert [] == await arguments(app, schedule_name="none")
 
@@ -57,8 +57,23 @@ async def test_list_retried(app: Werk) -> None:
     await app.enqueue(handlers.fail, "twice", _retry=Retry(max=2))
     await app.enqueue(handlers.fail, "again", _retry=Retry(max=2, intervals=1000))
     await _compat.burst(app)
-    assert ["again", "twice"] == await arguments(app, retried=True)
+    assert ["twice", "again"] == await arguments(app, retried=True)
     assert ["once"] == await arguments(app, retried=False)
+
+
+async def test_pages_are_stable(app: Werk) -> None:
+    """A page shows the same jobs while others are added, from either end."""
+    first = [await app.enqueue(handlers.echo, number) for number in range(6)]
+    assert [0, 1, 2] == await arguments(app, limit=3)
+    newest = await app.list_jobs(limit=2, newest_first=True)
+    for number in range(6, 9):
+        await app.enqueue(handlers.echo, number)
+    assert [3, 4, 5] == await arguments(app, limit=3, offset=3)
+    assert first[-1] == newest[0]
+    assert [3, 2] == await arguments(app, limit=2, newest_first=True, after=newest[-1].id)
+    assert [5, 6, 7, 8] == await arguments(app, after=newest[-1].id)
+    with pytest.raises(ValueError, match="after must be the id of a job"):
+        await app.list_jobs(after="the last")
 
 
 @pytest.mark.parametrize("filters", [{"limit": -1}, {"offset": -1}, {"status": "done"}])
@@ -133,7 +148,7 @@ async def test_unreadable_row_does_not_spoil_the_list(app: Werk, dsn: str, schem
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         spoil = f"""UPDATE {schema}."_pgwerk_jobs" SET payload = '{{"$new": 1}}' WHERE payload->'args'->0 = '2'"""
         await connection.execute(spoil.encode())
-    bad, good = await app.list_jobs()
+    good, bad = await app.list_jobs()
     payload: Any = bad.payload
     assert isinstance(payload, Undecodable)
     assert {"args": [1], "kwargs": {}} == good.payload

@@ -9,11 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from threading import Thread
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+import psycopg
+import psycopg_pool
 
 from pgwerk import AsyncWorker, SyncWerk
 
 PAUSE = 0.01
+
+T = TypeVar("T")
+
+CURSORS: dict[str, type[psycopg.Cursor[Any]]] = {
+    "cursor": psycopg.Cursor,
+    "client cursor": psycopg.ClientCursor,
+    "raw cursor": psycopg.RawCursor,
+}
+"""The kinds of cursors that a connection of this flavour can have."""
 
 
 class Spawned:
@@ -60,6 +72,20 @@ def working(app: SyncWerk, **options: Any) -> Iterator[AsyncWorker]:
 def burst(app: SyncWerk, **options: Any) -> None:
     """Run what is there to run."""
     asyncio.run(AsyncWorker(app, handle_signals=False, burst=True, **options).run())
+
+
+@contextlib.contextmanager
+def other_flavour(dsn: str) -> Iterator[list[Any]]:
+    """A connection, a cursor and a pool of the other flavour."""
+    with asyncio.Runner() as runner:
+        connection = runner.run(psycopg.AsyncConnection.connect(dsn))
+        yield [connection, connection.cursor(), psycopg_pool.AsyncConnectionPool(dsn, open=False)]
+        runner.run(connection.close())
+
+
+def fitting(coroutine_function: T, plain_function: T) -> T:  # noqa: ARG001 - the twin needs it
+    """The handler that is of this flavour."""
+    return plain_function
 
 
 def exit_code(child: int) -> int:

@@ -32,24 +32,24 @@ def test_unknown_job(app: SyncWerk, job_id: str) -> None:
 
 
 def test_list_filters(app: SyncWerk) -> None:
-    """Each filter of `list_jobs` lets through what it says, the newest job first."""
+    """Each filter of `list_jobs` lets through what it says, the oldest job first."""
     app.enqueue(handlers.echo, 1, _queue="a", _key="Needle 100%", _priority=1)
     app.enqueue(handlers.fail, "needle", _queue="b", _meta={"who": "needle"})
     app.enqueue(handlers.echo, 3, _queue="b", _group="hay_stack", _delay=1000)
     _compat.burst(app, queues=["a", "b"])
-    assert [3, "needle", 1] == arguments(app)
-    assert [3, "needle"] == arguments(app, queue="b")
+    assert [1, "needle", 3] == arguments(app)
+    assert ["needle", 3] == arguments(app, queue="b")
     assert ["needle"] == arguments(app, status=JobStatus.Failed)
-    assert [3, 1] == arguments(app, status=["scheduled", JobStatus.Complete])
-    assert ["needle", 1] == arguments(app, search="NEEDLE")
+    assert [1, 3] == arguments(app, status=["scheduled", JobStatus.Complete])
+    assert [1, "needle"] == arguments(app, search="NEEDLE")
     assert ["needle"] == arguments(app, search="handlers.fail")
     assert [1] == arguments(app, search="100%")
     assert [3] == arguments(app, search="y_s")
     assert [] == arguments(app, search="h_y")
     assert ["needle"] == arguments(app, search="ValueError")
-    assert ["needle", 1] == arguments(app, limit=2, offset=1)
+    assert ["needle", 3] == arguments(app, limit=2, offset=1)
     ran = app.list_jobs(status="complete")
-    assert ["needle", 1] == arguments(app, worker_id=ran[0].worker_id)
+    assert [1, "needle"] == arguments(app, worker_id=ran[0].worker_id)
     assert [] == arguments(app, worker_id="nobody")
     assert [] == arguments(app, schedule_name="none")
 
@@ -60,8 +60,23 @@ def test_list_retried(app: SyncWerk) -> None:
     app.enqueue(handlers.fail, "twice", _retry=Retry(max=2))
     app.enqueue(handlers.fail, "again", _retry=Retry(max=2, intervals=1000))
     _compat.burst(app)
-    assert ["again", "twice"] == arguments(app, retried=True)
+    assert ["twice", "again"] == arguments(app, retried=True)
     assert ["once"] == arguments(app, retried=False)
+
+
+def test_pages_are_stable(app: SyncWerk) -> None:
+    """A page shows the same jobs while others are added, from either end."""
+    first = [app.enqueue(handlers.echo, number) for number in range(6)]
+    assert [0, 1, 2] == arguments(app, limit=3)
+    newest = app.list_jobs(limit=2, newest_first=True)
+    for number in range(6, 9):
+        app.enqueue(handlers.echo, number)
+    assert [3, 4, 5] == arguments(app, limit=3, offset=3)
+    assert first[-1] == newest[0]
+    assert [3, 2] == arguments(app, limit=2, newest_first=True, after=newest[-1].id)
+    assert [5, 6, 7, 8] == arguments(app, after=newest[-1].id)
+    with pytest.raises(ValueError, match="after must be the id of a job"):
+        app.list_jobs(after="the last")
 
 
 @pytest.mark.parametrize("filters", [{"limit": -1}, {"offset": -1}, {"status": "done"}])
@@ -136,7 +151,7 @@ def test_unreadable_row_does_not_spoil_the_list(app: SyncWerk, dsn: str, schema:
     with psycopg.Connection.connect(dsn) as connection:
         spoil = f"""UPDATE {schema}."_pgwerk_jobs" SET payload = '{{"$new": 1}}' WHERE payload->'args'->0 = '2'"""
         connection.execute(spoil.encode())
-    bad, good = app.list_jobs()
+    good, bad = app.list_jobs()
     payload: Any = bad.payload
     assert isinstance(payload, Undecodable)
     assert {"args": [1], "kwargs": {}} == good.payload

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgwerk._core.arrays import EMPTY, moments, nested, plain, quoted
+from pgwerk._core.arrays import EMPTY, lists, moments, nested, plain, quoted, scalar
 
 TEXTS = st.lists(st.none() | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 
@@ -70,3 +70,21 @@ def test_columns_of_nothing_are_empty() -> None:
 def test_nested_arrays(dsn: str) -> None:
     """An array within a column is a text of its own."""
     assert ["{1,2}", None] == read(dsn, quoted([nested([1, 2]), nested(None)]), "text")
+    assert ["{1,2}", None] == read(dsn, lists([[1, 2], None]), "text")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ('a "quoted" {text}, \\ NULL', "text"),
+        (-5, "integer"),
+        (0.1, "float8"),
+        (datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), "timestamptz"),
+        ([1, -2], "integer[]"),
+        (None, "text"),
+    ],
+)
+def test_single_values_come_back(dsn: str, value: Any, kind: str) -> None:
+    """A single value is read as it was."""
+    with psycopg.connect(dsn) as connection:
+        assert [(value,)] == connection.execute(f"SELECT %s::{kind}".encode(), [scalar(value)]).fetchall()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgwerk._core.envelope import pack, unpack
+from pgwerk._core import envelope
+from pgwerk._core.envelope import pack, pack_limited, unpack
 from pgwerk._core.errors import SerializationError
 
 JSON = st.recursive(
@@ -77,3 +78,13 @@ def test_damaged_bytes() -> None:
     """An envelope that somebody has edited is a `SerializationError`."""
     with pytest.raises(SerializationError, match="cannot read stored bytes"):
         unpack('{"$pgwerk:bytes": "?"}')
+
+
+def test_what_is_too_large_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text or bytes that `jsonb` could not hold are refused with what they are, their size and the limit."""
+    monkeypatch.setattr(envelope, "LARGEST", 30)
+    assert pack_limited("x" * 30, "it") == "x" * 30
+    with pytest.raises(SerializationError, match=r"^the result of f\(\): .* 31 characters .* 30 allowed$"):
+        pack_limited("x" * 31, "the result of f()")
+    with pytest.raises(SerializationError, match=r"^it: .* 45 characters"):
+        pack_limited(b"x" * 18, "it")

@@ -19,6 +19,7 @@ from tests.worker import jobs
 from tests.worker.entry import WorkerProcess
 
 from pgwerk import AsyncWorker, Werk
+from pgwerk._async.sending import Sender
 from pgwerk._core.ids import new_id
 from pgwerk._sql import Names, Statements
 from pgwerk.worker.claiming import Claimer
@@ -64,6 +65,7 @@ class Tables:
 
     Attributes:
         statements: pgwerk's own statements.
+        sender: Sends them.
     """
 
     def __init__(self, dsn: str, schema: str) -> None:
@@ -71,6 +73,7 @@ class Tables:
         self.schema = schema
         names = Names(schema, "_pgwerk")
         self.statements = Statements(names)
+        self.sender = Sender(self.statements)
         self._placeholders = names.placeholders()
         self._stack = contextlib.AsyncExitStack()
         self._own: psycopg.AsyncConnection[Any] | None = None

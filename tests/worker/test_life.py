@@ -10,9 +10,21 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 from tests import handlers
 
-from pgwerk import AsyncWorker, EnqueueParams, ExecutionStatus, Job, JobNotFound, JobStatus, Repeat, Retry, Werk
+from pgwerk import (
+    AsyncWorker,
+    Callback,
+    EnqueueParams,
+    ExecutionStatus,
+    Job,
+    JobNotFound,
+    JobStatus,
+    Repeat,
+    Retry,
+    Werk,
+)
 from pgwerk.worker import BaseWorker
 
 DEADLINE = 30
@@ -165,7 +177,7 @@ async def test_repeats(app: Werk) -> None:
     job = await run(
         app, handlers.echo, "again", _repeat=repeat, _key="k", _meta={"a": 1}, _retry=Retry(max=2), _priority=4
     )
-    runs = await app.list_jobs()
+    runs = await app.list_jobs(newest_first=True)
     assert [JobStatus.Scheduled, JobStatus.Complete, JobStatus.Complete] == [each.status for each in runs]
     assert ["k", None, None] == [each.key for each in runs]
     assert [0, 1, 2] == [each.repeat_remaining for each in runs]
@@ -173,6 +185,43 @@ async def test_repeats(app: Werk) -> None:
     assert 99 < runs[0].scheduled_at.timestamp() - time.time() < 101
     for each in runs:
         assert (job.payload, job.meta, job.priority, 2) == (each.payload, each.meta, each.priority, each.max_attempts)
+
+
+async def test_next_run_has_all_options(app: Werk, dsn: str) -> None:
+    """Whatever a repeating job was given, the next run has as well, time-outs of callbacks included."""
+    await run(
+        app,
+        handlers.echo,
+        word="again",
+        _queue="default",
+        _priority=3,
+        _retry=Retry(max=4, intervals=[1, 2]),
+        _timeout=30,
+        _heartbeat=20,
+        _key="k",
+        _group="g",
+        _meta={"a": 1},
+        _result_ttl=100,
+        _failure_ttl=200,
+        _ttl=300,
+        _on_success=Callback(handlers.plain_echo, timeout=5),
+        _on_failure=Callback(handlers.plain_echo, timeout=6),
+        _on_stopped=Callback(handlers.plain_echo, timeout=7),
+        _repeat=Repeat(times=2, interval=500),
+        _failure_mode="delete",
+    )
+    own = {"id", "status", "attempts", "scheduled_at", "enqueued_at", "key", "result", "started_at", "completed_at"}
+    own |= {"touched_at", "expires_at", "worker_id", "repeat_remaining"}
+    async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as connection:
+        query = f'SELECT * FROM {app.config.schema}."_pgwerk_jobs" ORDER BY id'
+        cursor = await connection.execute(query.encode())
+        first, second = await cursor.fetchall()
+    for row in (first, second):
+        for column in own:
+            row.pop(column)
+    assert first == second
+    unset = {name for name, value in first.items() if value is None}
+    assert {"cron_name", "error", "callback_due", "repeat_intervals"} == unset
 
 
 async def test_failed_run_ends_the_repetition(app: Werk) -> None:

@@ -18,15 +18,17 @@ from tests.worker.conftest import Proxy, Tables, ended, working
 from tests.worker.entry import WorkerProcess
 
 from pgwerk import AsyncWorker, EnqueueParams, ExecutionStatus, Job, JobStatus, Werk
+from pgwerk._async.aftermath import Aftermath, end_unstarted
+from pgwerk._async.leases import Lease, worker_row
 from pgwerk._async.sweeping import Sweeper
+from pgwerk._core.claimed import Claimed
 from pgwerk._core.ids import new_id
 from pgwerk._core.inserts import Settlement, settle_params
 from pgwerk._core.policy import Outcome, given_back
-from pgwerk.worker.claimed import Claimed
 from pgwerk.worker.claiming import Claimer
 from pgwerk.worker.session import Session
 from pgwerk.worker.settling import Settler
-from pgwerk.worker.upkeep import Upkeep, worker_row
+from pgwerk.worker.upkeep import Upkeep
 
 Gates = Callable[..., asyncio.Event]
 
@@ -558,7 +560,8 @@ async def test_claim_leaves_a_job_that_is_being_expired(app: Werk, tables: Table
     await tables.rows("UPDATE {jobs} SET expires_at = now()")
     one, two = await tables.connect(), await tables.connect()
     async with one.transaction():
-        await one.execute(tables.statements["expire_unstarted"], {"limit": 10})
+        late = {job_id: "late" for (job_id,) in await tables.rows("SELECT id::text FROM {jobs}")}
+        assert await end_unstarted(tables.sender, one, late, JobStatus.Aborted, expired=True)
         assert [] == await tables.claimer().claim(two, 10)
     assert [] == await tables.claimer().claim(two, 10)
     assert {"aborted": 1} == await tables.counts()
@@ -569,17 +572,17 @@ async def test_claim_leaves_a_job_that_is_being_expired(app: Werk, tables: Table
 
 async def beat(tables: Tables, sweeper: Sweeper, worker_id: str, running: list[Claimed]) -> None:
     """Make a heartbeat of a worker that believes to run these jobs."""
-    row = worker_row(worker_id, "async", ["default"], 1, 10)
     unused = Session(tables.dsn, silence_secs=1)
     intervals = {"heartbeat_interval": 10, "sweep_interval": 10}
-    upkeep = Upkeep(unused, unused, tables.statements, sweeper, row, running=lambda: running, **intervals)
+    lease = Lease(tables.sender, worker_row(worker_id, "async", ["default"], 1, 10))
+    upkeep = Upkeep(unused, unused, sweeper, lease, running=lambda: running, on_rescued=lambda _: None, **intervals)
     await upkeep.beat(await tables.connect())
 
 
 @pytest.fixture
 def sweeper(app: Werk, tables: Tables) -> Sweeper:
     """What sweeps, over whichever connection."""
-    return Sweeper(tables.statements, app.config, app.serializer)
+    return Sweeper(tables.sender, Aftermath(tables.sender), app.config, app.serializer)
 
 
 async def test_heartbeat_extends_nothing_of_another_worker(app: Werk, tables: Tables, sweeper: Sweeper) -> None:
@@ -623,7 +626,7 @@ async def test_two_sweeps_rescue_a_job_once(app: Werk, tables: Tables, sweeper: 
     await tables.lapse(worker_id)
     connection = await tables.connect()
     async with connection.transaction():
-        assert orphans == sorted(await sweeper.rescue(connection))
+        assert orphans == sorted(each.job_id for each in await sweeper.rescue(connection))
         assert [] == await app.sweep()
     assert [] == await app.sweep()
     assert {"queued": 20} == await tables.counts()

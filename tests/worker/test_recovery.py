@@ -14,7 +14,7 @@ from tests import handlers
 
 from pgwerk import AsyncWorker, EnqueueParams, JobStatus, JSONSerializer, Retry, Werk
 from pgwerk._async.connections import Connection
-from pgwerk.worker.claimed import Claimed
+from pgwerk._core.claimed import Claimed
 from pgwerk.worker.claiming import Claimer
 
 DEADLINE = 30

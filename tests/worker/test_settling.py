@@ -10,11 +10,11 @@ from tests import handlers
 
 from pgwerk import EnqueueParams, Job, JobStatus, Retry, Werk
 from pgwerk._async.connections import Connection
+from pgwerk._core.claimed import Claimed
 from pgwerk._core.ids import new_id
 from pgwerk._core.inserts import Settled, Settlement
 from pgwerk._core.policy import after_failure, after_success
 from pgwerk._sql import Names, Statements
-from pgwerk.worker.claimed import Claimed
 from pgwerk.worker.claiming import Claimer
 from pgwerk.worker.session import Session
 from pgwerk.worker.settling import Settler

@@ -6,19 +6,29 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, Unpack, overload
 
 from pgwerk._async import _compat
-from pgwerk._async.connections import Connection, Connections, Cursor, Pool, own_connection
+from pgwerk._async.aftermath import Aftermath
+from pgwerk._async.connections import Connection, Connections, Cursor, Pool
+from pgwerk._async.enqueuer import Enqueuer, Options
+from pgwerk._async.inline import Inline
 from pgwerk._async.jobs import Jobs
 from pgwerk._async.lifecycle import F, Lifecycle
 from pgwerk._async.listening import Listener
+from pgwerk._async.managing import Management
 from pgwerk._async.migrating import Migrator
+from pgwerk._async.sending import Sender
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._async.waiting import Waiting
-from pgwerk._core import checks
+from pgwerk._core import checks, flavours
+from pgwerk._core.allowed import make_allowed
+from pgwerk._core.bound import POLL_INTERVAL
 from pgwerk._core.config import WerkConfig, make_config
-from pgwerk._core.errors import JobError, JobNotFound, SerializationError, WerkError
+from pgwerk._core.context import Context
+from pgwerk._core.errors import DependencyFailed, JobError, JobNotFound, SerializationError, WerkError
+from pgwerk._core.execution import Attempts
+from pgwerk._core.handlers import CoroutineHandler, R
 from pgwerk._core.ids import normalize_id
 from pgwerk._core.logs import configure_logging
 from pgwerk._core.models import (
@@ -33,7 +43,8 @@ from pgwerk._core.models import (
     Retry,
     Undecodable,
 )
-from pgwerk._core.options import Preparation, split_call
+from pgwerk._core.options import Preparation, each_kwargs, refuse_to_wait, split_call
+from pgwerk._core.policy import DEPENDENCY_FAILED
 from pgwerk._core.serializers import JSONSerializer, Serializer
 from pgwerk._sql import Names, Statements
 
@@ -61,6 +72,18 @@ class Werk:
         auto_migrate: Whether `connect()` migrates the tables.
         pool: A psycopg pool to take connections from; the caller opens and closes it.
         pool_size: Size of a connection pool that the client owns.
+        pooler: Whether `dsn` leads to a pooler in transaction mode, such as PgBouncer: True, False, or "auto", which
+            finds out. Behind one, statements are not prepared, and nothing is notified: waiters and workers look for
+            news every `poll_interval`.
+        listen_dsn: Connection string that leads to the same database without a pooler. Waiters and workers listen for
+            notifications there, over one connection each; all else goes through the pooler.
+        allowed_functions: The dotted paths that jobs may call, as handlers and as callbacks, for instance
+            `["myapp.tasks.*"]`: whoever can write to the tables can make workers call nothing else. `*` stands for any
+            number of characters, dots included, and `?` for one; neither begins a name with two underscores; case
+            matters. What a wildcard lets pass must also be defined at a place that is allowed: with `myapp.tasks.*`, a
+            row cannot call what `myapp.tasks` has imported. A path without wildcards allows whatever it leads to. The
+            default serializer is then `JSONSerializer(import_enums=False)`, so that rows cannot have modules imported
+            as arguments either. None allows everything.
 
     Raises:
         TypeError: An argument has the wrong type, or `config` an unknown key.
@@ -83,19 +106,36 @@ class Werk:
         auto_migrate: bool = True,
         pool: Pool | None = None,
         pool_size: int | None = None,
+        pooler: bool | Literal["auto"] = "auto",
+        listen_dsn: str | None = None,
+        allowed_functions: Sequence[str] | None = None,
     ) -> None:
         self.config = make_config(config, schema=schema, prefix=prefix, max_active_secs=max_active_secs)
-        self.serializer: Serializer = serializer or JSONSerializer()
+        self._allowed = make_allowed(allowed_functions)
+        self.serializer: Serializer = serializer or JSONSerializer(import_enums=self._allowed is None)
         self._auto_migrate = checks.flag("auto_migrate", auto_migrate)
         self._names = Names(self.config.schema, self.config.prefix)
-        self._connections = Connections(dsn, pool=pool, pool_size=pool_size)
+        self._connections = Connections(dsn, pool=pool, pool_size=pool_size, pooler=pooler, listen_dsn=listen_dsn)
         statements = Statements(self._names)
         self._migrator = Migrator(self._names, statements, self.config)
-        self._jobs = Jobs(self._connections, statements, Preparation(self.config, self.serializer), self.serializer)
+        sender = Sender(statements)
+        aftermath = Aftermath(sender)
+        self._management = Management(self._connections, sender, aftermath)
+        self._preparation = Preparation(self.config, self.serializer, allowed=self._allowed)
+        self._jobs = Jobs(self._connections, statements, aftermath, self._preparation, self.serializer)
         self._listener = Listener(self._connections, self._names.done_channel)
         self._waiting = Waiting(self._connections, statements, self._listener, self.serializer)
-        self._sweeper = Sweeper(statements, self.config, self.serializer)
+        self._sweeper = Sweeper(sender, aftermath, self.config, self.serializer)
         self._lifecycle = Lifecycle(self._prepare_tables)
+        self._inline = Inline(
+            connections=self._connections,
+            sender=sender,
+            aftermath=aftermath,
+            jobs=self._jobs,
+            attempts=Attempts(self.serializer, self._context, self._allowed),
+            heartbeat_interval=self.config.heartbeat_interval,
+        )
+        self._other: Any = None
         if (log_level, log_format, log_color, log_fmt) != (None, None, None, None):
             configure_logging(log_level, log_format, log_color, log_fmt)
 
@@ -107,6 +147,21 @@ class Werk:
     def dsn(self) -> str:
         """The connection string, password included."""
         return self._connections.dsn
+
+    @property
+    def pooler(self) -> bool | Literal["auto"]:
+        """What was passed as `pooler`."""
+        return self._connections.pooler
+
+    @property
+    def listen_dsn(self) -> str | None:
+        """The connection string for listening, password included; None if it is the same as for all else."""
+        return self._connections.listen_dsn
+
+    @property
+    def allowed_functions(self) -> tuple[str, ...] | None:
+        """The patterns of the functions that jobs may call; None allows everything."""
+        return None if self._allowed is None else self._allowed.patterns
 
     # Lifecycle
 
@@ -218,7 +273,8 @@ class Werk:
             _heartbeat: Seconds within which a running job must be heard of. The worker sees to that while it lives.
             _key: Idempotency key: while a row with the same key exists, nothing is enqueued.
             _group: Concurrency group: of the jobs of one group, one runs at a time.
-            _conn: A connection or cursor whose transaction the job becomes part of.
+            _conn: A connection or cursor whose transaction the job becomes part of. If that is REPEATABLE READ or
+                SERIALIZABLE, a key that was taken since it began is a `psycopg.errors.SerializationFailure`.
             _meta: Metadata to store with the job.
             _result_ttl: Seconds the row is kept after success; None keeps it.
             _failure_ttl: Seconds the row is kept after a failure or abort; None keeps it.
@@ -227,25 +283,28 @@ class Werk:
             _on_failure: Callback after failure.
             _on_stopped: Callback after a cancel or abort.
             _repeat: Run it again after each success.
-            _depends_on: Jobs that must end before this one starts.
+            _depends_on: Jobs that must succeed before this one starts. If one fails, is aborted or deleted, this one
+                fails as well, unless the `Dependency` allows for failure.
             _failure_mode: "hold" keeps the row of a failed job, "delete" removes it.
-            _sync: Run the job in this process. Not possible yet: refused.
+            _sync: Run the job in this process, now, through the same life as in a worker: history, callbacks, all
+                attempts, one right after the other. With `_conn`, as part of that transaction: what a failed attempt
+                did in it is undone. `_delay` and `_at` are refused. What stops the call, such as a cancellation or
+                `KeyboardInterrupt`, ends the job as aborted; with `_conn`, nothing of it is left.
             kwargs: Keyword arguments for the handler.
 
         Returns:
-            The job, or None if its key exists already.
+            The job, with `_sync` the finished one; or None if its key exists already.
 
         Raises:
             TypeError: An option is unknown or has the wrong type.
             ValueError: An option makes no sense, or the handler cannot be imported by a worker.
             SerializationError: An argument cannot be serialized.
-            JobNotFound: A job in `_depends_on` does not exist.
-            WerkError: `_sync` is true.
+            JobNotFound: A job in `_depends_on` does not exist; or, with `_sync`, somebody deleted the job while it ran.
+            WerkError: With `_sync`, another job of `_group` is running, or one in `_depends_on` has not ended; nothing
+                is written.
             psycopg.Error: What the database says; after a connection was lost, the job may or may not be there.
         """
         _, kwargs = split_call(kwargs)
-        if checks.flag("_sync", _sync):
-            raise WerkError("_sync=True is not possible yet: enqueue the job, and run a worker")
         spec = EnqueueParams(
             func,
             args=args,
@@ -270,8 +329,7 @@ class Werk:
             depends_on=_depends_on,
             failure_mode=_failure_mode,
         )
-        connection = await self._connection_for(_conn)
-        return await self._jobs.enqueue(spec, connection)
+        return await self._enqueue(spec, conn=_conn, sync=checks.flag("_sync", _sync))
 
     async def enqueue_many(
         self, specs: Iterable[EnqueueParams], *, _conn: Connection | Cursor | None = None
@@ -291,13 +349,66 @@ class Werk:
         connection = await self._connection_for(_conn)
         return await self._jobs.enqueue_many(list(specs), connection)
 
+    @overload
+    def options(self, *, key: None = None, **options: Unpack[Options]) -> Enqueuer[Job]: ...
+    @overload
+    def options(self, *, key: str | None, **options: Unpack[Options]) -> Enqueuer[Job | None]: ...
+    def options(self, **options: Any) -> Enqueuer[Any]:
+        """Bind options, to be used for any number of jobs.
+
+        The methods `enqueue`, `apply` and `map` of what this returns pass all their arguments to the handler. So they
+        are checked by type checkers against the handler's own signature, and may have names that options have, too.
+
+        Args:
+            key: As `_key` of `enqueue`. Only with a key can `enqueue` return None.
+            options: All other options of `enqueue`, without the underscore; `wait_timeout`, the seconds that `apply`
+                and `map` wait at most (None waits for ever); and `poll_interval`, the seconds between their looks, in
+                case that no notification arrives.
+
+        Raises:
+            TypeError: An option is unknown or has the wrong type.
+            ValueError: An option makes no sense.
+            SerializationError: The metadata cannot be serialized.
+        """
+        return Enqueuer(self, self._preparation, options)
+
+    @overload
     async def apply(
         self,
-        func: Callable[..., Any] | str,
+        func: CoroutineHandler[..., R],
         /,
         *args: Any,
         timeout: float | None = None,
-        poll_interval: float = 0.5,
+        poll_interval: float = POLL_INTERVAL,
+        **enqueue_kwargs: Any,
+    ) -> R: ...
+    @overload
+    async def apply(
+        self,
+        func: Callable[..., R],
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        poll_interval: float = POLL_INTERVAL,
+        **enqueue_kwargs: Any,
+    ) -> R: ...
+    @overload
+    async def apply(
+        self,
+        func: str,
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        poll_interval: float = POLL_INTERVAL,
+        **enqueue_kwargs: Any,
+    ) -> Any: ...
+    async def apply(
+        self,
+        func: Handler,
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        poll_interval: float = POLL_INTERVAL,
         **enqueue_kwargs: Any,
     ) -> Any:
         """Enqueue a job and wait for its result.
@@ -305,7 +416,7 @@ class Werk:
         Args:
             func: The handler.
             args: Positional arguments for the handler.
-            timeout: Seconds to wait at most; None waits for ever.
+            timeout: Seconds to wait at most, once the job is enqueued; None waits for ever.
             poll_interval: Seconds between looks, in case that no notification arrives.
             enqueue_kwargs: Options of `enqueue`, and keyword arguments for the handler.
 
@@ -318,19 +429,81 @@ class Werk:
             ValueError: The job's key exists already; or `_conn` was given, and the job could not start before its
                 transaction ends.
             SerializationError: The result cannot be read back.
-            TypeError, JobNotFound, psycopg.Error: As `enqueue`.
+            JobNotFound: The job was deleted before it was over; or as `enqueue`.
+            TypeError, psycopg.Error: As `enqueue`.
         """
-        results = await self._run([(args, {})], func, enqueue_kwargs, timeout, poll_interval, return_exceptions=False)
+        specs = _specs_to_wait_for(func, [(args, {})], enqueue_kwargs)
+        results = await self._run(specs, timeout, poll_interval, return_exceptions=False)
         return results[0]
 
+    @overload
     async def map(
         self,
-        func: Callable[..., Any] | str,
-        iter_kwargs: Iterable[Mapping[str, Any]],
+        func: CoroutineHandler[..., R],
         /,
+        iter_kwargs: Iterable[Mapping[str, Any]],
         *,
         timeout: float | None = None,
-        poll_interval: float = 0.5,
+        poll_interval: float = POLL_INTERVAL,
+        return_exceptions: Literal[False] = False,
+        **shared_enqueue_kwargs: Any,
+    ) -> list[R]: ...
+    @overload
+    async def map(
+        self,
+        func: CoroutineHandler[..., R],
+        /,
+        iter_kwargs: Iterable[Mapping[str, Any]],
+        *,
+        timeout: float | None = None,
+        poll_interval: float = POLL_INTERVAL,
+        return_exceptions: bool,
+        **shared_enqueue_kwargs: Any,
+    ) -> list[R | JobError]: ...
+    @overload
+    async def map(
+        self,
+        func: Callable[..., R],
+        /,
+        iter_kwargs: Iterable[Mapping[str, Any]],
+        *,
+        timeout: float | None = None,
+        poll_interval: float = POLL_INTERVAL,
+        return_exceptions: Literal[False] = False,
+        **shared_enqueue_kwargs: Any,
+    ) -> list[R]: ...
+    @overload
+    async def map(
+        self,
+        func: Callable[..., R],
+        /,
+        iter_kwargs: Iterable[Mapping[str, Any]],
+        *,
+        timeout: float | None = None,
+        poll_interval: float = POLL_INTERVAL,
+        return_exceptions: bool,
+        **shared_enqueue_kwargs: Any,
+    ) -> list[R | JobError]: ...
+    @overload
+    async def map(
+        self,
+        func: str,
+        /,
+        iter_kwargs: Iterable[Mapping[str, Any]],
+        *,
+        timeout: float | None = None,
+        poll_interval: float = POLL_INTERVAL,
+        return_exceptions: bool = False,
+        **shared_enqueue_kwargs: Any,
+    ) -> list[Any]: ...
+    async def map(
+        self,
+        func: Handler,
+        /,
+        iter_kwargs: Iterable[Mapping[str, Any]],
+        *,
+        timeout: float | None = None,
+        poll_interval: float = POLL_INTERVAL,
         return_exceptions: bool = False,
         **shared_enqueue_kwargs: Any,
     ) -> list[Any]:
@@ -338,8 +511,9 @@ class Werk:
 
         Args:
             func: The handler.
-            iter_kwargs: Keyword arguments for the handler, one mapping for each job.
-            timeout: Seconds to wait at most for all of them; None waits for ever.
+            iter_kwargs: Keyword arguments for the handler, one mapping for each job. Options are shared by all jobs,
+                so no name in here begins with an underscore.
+            timeout: Seconds to wait at most for all of them, once they are enqueued; None waits for ever.
             poll_interval: Seconds between looks, in case that no notification arrives.
             return_exceptions: Whether a job that did not succeed gives a `JobError` in its place.
             shared_enqueue_kwargs: Options of `enqueue`, and keyword arguments for the handler, that all jobs share.
@@ -348,14 +522,15 @@ class Werk:
             What the handler returned, in the order of `iter_kwargs`.
 
         Raises:
-            JobError: A job failed or was aborted, and `return_exceptions` is off. The others are left to finish.
+            JobError: A job failed or was aborted, and `return_exceptions` is off: the first one that did. The others
+                are left to finish.
             TimeoutError: They have not all ended in time. They are not cancelled.
-            ValueError, SerializationError, TypeError, JobNotFound, psycopg.Error: As `apply`.
+            TypeError: An item of `iter_kwargs` is no mapping or has a name that cannot be an argument's, or as `apply`.
+            ValueError, SerializationError, JobNotFound, psycopg.Error: As `apply`.
         """
-        calls = [((), dict(kwargs)) for kwargs in iter_kwargs]
-        return await self._run(
-            calls, func, shared_enqueue_kwargs, timeout, poll_interval, return_exceptions=return_exceptions
-        )
+        calls = [((), kwargs) for kwargs in each_kwargs(iter_kwargs, any_name=False)]
+        specs = _specs_to_wait_for(func, calls, shared_enqueue_kwargs)
+        return await self._run(specs, timeout, poll_interval, return_exceptions=return_exceptions)
 
     async def wait_for(
         self,
@@ -368,7 +543,7 @@ class Werk:
 
         Args:
             job_id: The job.
-            timeout: Seconds to wait at most; None waits for ever.
+            timeout: Seconds to wait at most, whether the database answers or not; None waits for ever, 0 looks once.
             poll_interval: Seconds between looks, in case that no notification arrives.
 
         Returns:
@@ -377,6 +552,7 @@ class Werk:
         Raises:
             JobNotFound: There is no such job, or it was deleted meanwhile.
             TimeoutError: It has not ended in time.
+            psycopg.Error: What the database says when it is asked.
         """
         identifier = normalize_id(job_id)
         if identifier is None:
@@ -407,8 +583,14 @@ class Werk:
         retried: bool | None = None,
         limit: int = 100,
         offset: int = 0,
+        *,
+        newest_first: bool = False,
+        after: str | None = None,
     ) -> list[Job]:
-        """List jobs, the newest first.
+        """List jobs in the order in which they were made, the oldest first.
+
+        So a page stays what it is while jobs are added. To walk through many jobs, the newest first or while others are
+        deleted, pass the id of the last one of a page as `after`; a page far behind the first one costs no more then.
 
         Args:
             queue: Only of this queue.
@@ -419,9 +601,12 @@ class Werk:
             retried: True: only those that have been tried before; False: only those that have not.
             limit: How many at most.
             offset: How many to leave out first.
+            newest_first: Whether to turn the order round.
+            after: Only those that come after the job with this id, in the order of the list.
 
         Raises:
-            ValueError: A status is unknown, or `limit` or `offset` is negative.
+            TypeError: A filter has the wrong type.
+            ValueError: A status is unknown, `limit` or `offset` is negative, or `after` is no id.
         """
         await self.connect()
         return await self._jobs.page(
@@ -433,6 +618,8 @@ class Werk:
             retried=retried,
             limit=limit,
             offset=offset,
+            newest_first=newest_first,
+            after=after,
         )
 
     async def get_executions(self, job_id: str) -> list[JobExecution]:
@@ -449,6 +636,135 @@ class Werk:
         await self.connect()
         await self._jobs.touch(job_id)
 
+    async def get_job_dependencies(self, job_id: str) -> list[str]:
+        """Fetch the ids of the jobs that must end before this one can run, in the order of their making.
+
+        Jobs that have ended meanwhile are among them as long as their rows are there.
+
+        Raises:
+            JobNotFound: There is no such job.
+        """
+        await self.connect()
+        return await self._management.dependencies(job_id)
+
+    async def cancel_job(self, job_id: str) -> bool:
+        """Cancel a job that has not started: it ends as aborted, and jobs that depend on it fail.
+
+        Returns:
+            Whether there was such a job, queued, scheduled or waiting for others. For a running one see `abort_job`.
+        """
+        await self.connect()
+        return await self._management.cancel(job_id)
+
+    async def requeue_job(self, job_id: str) -> bool:
+        """Make a failed or aborted job ready once more, with as many attempts as a new job has. The history stays.
+
+        If a job that it depends on was requeued, too, and has not ended, it waits for that one again.
+
+        Returns:
+            Whether there was such a job.
+        """
+        await self.connect()
+        return await self._management.requeue(job_id)
+
+    async def abort_job(self, job_id: str) -> bool:
+        """Ask for a running job to be stopped. It ends as aborted, whatever comes of it, and is not tried again.
+
+        Returns:
+            Whether there was such a job. One that has not started is not aborted but cancelled: see `cancel_job`.
+        """
+        await self.connect()
+        return await self._management.abort(job_id)
+
+    async def delete_job(self, job_id: str) -> None:
+        """Delete a job and its history, if it is there, whatever its status is.
+
+        Jobs that depend on it and still wait fail, unless it had succeeded. A running job is not stopped; what comes of
+        it is dropped.
+
+        Raises:
+            psycopg.errors.LockNotAvailable: A transaction that enqueues a job which depends on this one stayed open for
+                10 seconds.
+        """
+        await self.connect()
+        await self._management.delete(job_id)
+
+    async def bulk_requeue_jobs(self, queue: str | None = None, function_name: str | None = None) -> int:
+        """Requeue all failed and aborted jobs, as `requeue_job` does. In batches, each of which is a transaction.
+
+        Args:
+            queue: Only those of this queue.
+            function_name: Only those with this handler, given by its dotted path.
+
+        Returns:
+            How many were requeued.
+
+        Raises:
+            TypeError, ValueError: An argument is not a text, or none that a job could have.
+        """
+        queue = checks.optional_text("queue", queue)
+        function_name = checks.optional_text("function_name", function_name)
+        await self.connect()
+        return await self._management.requeue_many(queue, function_name)
+
+    async def bulk_cancel_jobs(self, queue: str | None = None) -> int:
+        """Cancel all jobs that have not started: queued, scheduled, and waiting ones. In batches, as above.
+
+        Jobs that are enqueued meanwhile are left alone.
+
+        Args:
+            queue: Only those of this queue.
+
+        Returns:
+            How many were cancelled. Jobs that depended on them and failed for that reason do not count.
+
+        Raises:
+            TypeError, ValueError: `queue` is not a text, or none that a queue could be named.
+        """
+        queue = checks.optional_text("queue", queue)
+        await self.connect()
+        return await self._management.cancel_many(queue)
+
+    async def purge_jobs(self, statuses: JobStatus | str | Sequence[JobStatus | str], older_than_days: float) -> int:
+        """Delete finished jobs and their history. In batches, each of which is a transaction, so nobody has to wait.
+
+        Jobs that others wait for are settled first: a job whose parent is purged goes on as if it were still there.
+
+        Args:
+            statuses: Which ones: `complete`, `failed`, `aborted`, or several of these.
+            older_than_days: Only those that ended so many days ago, or before.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: A status is unknown or not terminal, or the age is negative.
+        """
+        await self.connect()
+        return await self._management.purge(statuses, older_than_days)
+
+    # Maintenance
+
+    async def vacuum(self) -> None:
+        """Run VACUUM ANALYZE on all tables. Needs to own them, or the right to maintain them."""
+        await self.connect()
+        await self._management.vacuum()
+
+    async def truncate(self) -> None:
+        """Delete everything: jobs, history, dependencies, workers. For tests.
+
+        Raises:
+            WerkError: `allow_truncate` is off in the configuration, as it is by default.
+            psycopg.errors.LockNotAvailable: Somebody used the tables in a transaction that stayed open for 10 seconds.
+        """
+        if not self.config.allow_truncate:
+            raise WerkError(
+                "truncate() deletes all jobs and is not allowed here: WerkConfig(allow_truncate=True) allows it"
+            )
+        await self.connect()
+        await self._management.truncate()
+
     async def sweep(self) -> list[str]:
         """Do what nobody else does: rescue orphaned jobs, promote due ones, end and delete expired ones.
 
@@ -463,10 +779,30 @@ class Werk:
 
     # Helpers
 
+    def _other_flavour(self) -> Any:
+        """The client of the other flavour for the same tables. It connects when it is first used, and has no pool."""
+        if self._other is None:
+            self._other = flavours.other(_compat.FLAVOUR)(
+                self.dsn,
+                config=self.config,
+                serializer=self.serializer,
+                auto_migrate=self._auto_migrate,
+                pooler=self.pooler,
+                listen_dsn=self.listen_dsn,
+                allowed_functions=self.allowed_functions,
+            )
+        return self._other
+
+    def _context(self, job: Job, is_coroutine: bool) -> Context:
+        """What a handler is told that runs in this process, with a client of its own flavour."""
+        is_own = is_coroutine == _compat.RUNS_COROUTINES
+        return Context(app=self if is_own else self._other_flavour(), worker=None, job=job)
+
     async def _prepare_tables(self, may_migrate: bool) -> None:
         # Not from the pool: when the database cannot be reached, the driver's own error says so, and at once.
         connection = await self._connections.open()
         try:
+            await self._connections.poolers.inspect(connection)
             await self._migrator.prepare(connection, migrate=may_migrate and self._auto_migrate)
         finally:
             await connection.close()
@@ -484,39 +820,32 @@ class Werk:
         if given is None:
             await self.connect()
             return None
-        connection = own_connection(given)
+        connection = self._connections.accept(given)
         await self._lifecycle.connect(may_migrate=False)
         return connection
 
+    async def _enqueue(self, spec: EnqueueParams, *, conn: Connection | Cursor | None, sync: bool) -> Job | None:
+        """Insert one job, or run it here."""
+        connection = await self._connection_for(conn)
+        if sync:
+            return await self._inline.run(spec, connection)
+        return await self._jobs.enqueue(spec, connection)
+
     async def _run(
         self,
-        calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]],
-        func: Handler,
-        shared: Mapping[str, Any],
+        specs: Sequence[EnqueueParams],
         timeout: float | None,
         poll_interval: float,
         *,
         return_exceptions: bool,
     ) -> list[Any]:
+        """Insert jobs and wait for their results."""
         timeout, poll_interval = _check_patience(timeout, poll_interval)
-        options, kwargs = split_call(shared)
-        if "_sync" in options:
-            raise ValueError("_sync cannot be given here: this waits for a worker to run the job")
-        if options.pop("_conn", None) is not None:
-            raise ValueError(
-                "_conn cannot be given here: the job starts when its transaction has ended, and this waits before "
-                "that; use enqueue(..., _conn=...), commit, then wait_for()"
-            )
-        if options.get("_key") is not None and len(calls) > 1:
-            raise ValueError("_key cannot be given to map() for more than one job: only the first would be enqueued")
-        fields = {name.removeprefix("_"): value for name, value in options.items()}
-        specs = [EnqueueParams(func, args=args, kwargs={**kwargs, **own}, **fields) for args, own in calls]
         await self.connect()
         jobs = await self._jobs.enqueue_many(specs, None, awaited=True)
         if None in jobs:
-            raise ValueError(
-                f"a job with the key {options.get('_key')!r} exists already, so there is nothing to wait for"
-            )
+            key = specs[jobs.index(None)].key
+            raise ValueError(f"a job with the key {key!r} exists already, so there is nothing to wait for")
         ids = [job.id for job in jobs if job is not None]
         if not ids:
             return []
@@ -524,22 +853,41 @@ class Werk:
             ids,
             timeout=timeout,
             poll_interval=poll_interval,
+            marked=True,
             enough=lambda job: not return_exceptions and job.status is not JobStatus.Complete,
         )
-        outcomes = [_outcome(ended[job_id]) for job_id in ids if job_id in ended]
         if not return_exceptions:
-            for outcome in outcomes:
-                if isinstance(outcome, JobError):
-                    raise outcome
-        return outcomes
+            for job in ended.values():
+                if job.status is not JobStatus.Complete:
+                    raise _job_error(job)
+        return [_outcome(ended[job_id]) for job_id in ids]
+
+
+flavours.register(_compat.FLAVOUR, Werk)
+
+
+def _specs_to_wait_for(
+    func: Handler, calls: Sequence[tuple[tuple[Any, ...], Mapping[str, Any]]], shared: Mapping[str, Any]
+) -> list[EnqueueParams]:
+    """The jobs of `apply` or `map`, from the arguments of each call and what all of them share."""
+    options, kwargs = split_call(shared)
+    refuse_to_wait(options, jobs=len(calls))
+    fields = {name.removeprefix("_"): value for name, value in options.items() if name not in {"_conn", "_sync"}}
+    return [EnqueueParams(func, args=args, kwargs={**kwargs, **own}, **fields) for args, own in calls]
 
 
 def _outcome(job: Job) -> Any:
+    """What stands for a job among the results."""
     if job.status is not JobStatus.Complete:
-        return JobError(job)
+        return _job_error(job)
     if isinstance(job.result, Undecodable):
         raise SerializationError(f"the result of job {job.id} cannot be read: {job.result.reason}")
     return job.result
+
+
+def _job_error(job: Job) -> JobError:
+    could_not_start = (job.error or "").startswith(DEPENDENCY_FAILED)
+    return DependencyFailed(job) if could_not_start else JobError(job)
 
 
 def _check_patience(timeout: object, poll_interval: object) -> tuple[float | None, float]:

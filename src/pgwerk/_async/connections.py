@@ -3,15 +3,19 @@
 A short-lived connection per operation costs about 3 ms and holds nothing in between, which suits external poolers and
 processes that enqueue now and then. A service that enqueues often takes a pool: its own (`pool=`) or one that the
 client owns (`pool_size=`).
+
+Whatever the connection is, the statements mean the same on it: names are qualified, values are read and written by the
+driver's own adapters, and nothing depends on a setting of the session. On connections of somebody else, and behind a
+pooler, nothing is prepared.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import weakref
-from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+import logging
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal, Self, TypeAlias
 
 import psycopg
 import psycopg_pool
@@ -20,7 +24,12 @@ from psycopg.rows import tuple_row
 from psycopg.types import array
 
 from pgwerk._async import _compat, forking
+from pgwerk._async.poolers import Poolers, let_prepare, may_prepare
+from pgwerk._async.pools import OwnedPools, lent
 from pgwerk._core import checks
+from pgwerk._core.poolers import check_pooler
+
+logger = logging.getLogger("pgwerk.connections")
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Cursor: TypeAlias = psycopg.AsyncCursor[Any]
@@ -49,11 +58,27 @@ class WerkCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
         """The driver's own adapters."""
         return _ADAPTERS.adapters
 
+    async def execute(  # type: ignore[override]  # ours are never templates
+        self,
+        query: bytes,
+        params: Mapping[str, Any] | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool | None = None,
+    ) -> Self:
+        """Execute a statement, which is prepared only where that is safe."""
+        if prepare is None and not may_prepare(self.connection):
+            prepare = False
+        return await super().execute(query, params, prepare=prepare, binary=binary)
+
 
 _ADAPTERS = _OwnAdapters()
 
-_OPTIONS: dict[str, Any] = {"autocommit": True, "client_encoding": "utf8"}
+_OPTIONS: dict[str, Any] = {"autocommit": True, "client_encoding": "utf8", "fallback_application_name": "pgwerk"}
 """What the application's own encoding is does not matter: in UTF-8 everything can be sent and read."""
+
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""For connections that are kept: a peer that has gone without a word is found out within a minute, not after hours."""
 
 
 class Connections:
@@ -63,45 +88,66 @@ class Connections:
         dsn: Connection string of libpq.
         pool: A pool of the caller's; it is opened and closed by the caller.
         pool_size: Size of a pool that this object owns.
+        pooler: Whether `dsn` leads to a pooler; "auto" finds out.
+        listen_dsn: Connection string for connections that listen.
 
     Raises:
-        TypeError: `pool` is not a psycopg pool of this flavour.
-        ValueError: `dsn` cannot be parsed, both `pool` and `pool_size` are given, or `pool_size` is not positive.
+        TypeError: `pool` is not a psycopg pool of this flavour, or another argument has the wrong type.
+        ValueError: A connection string cannot be parsed, both `pool` and `pool_size` are given, `pool_size` is not
+            positive, or `pooler` is something else.
     """
 
-    def __init__(self, dsn: str, *, pool: object = None, pool_size: int | None = None) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        pool: object = None,
+        pool_size: int | None = None,
+        pooler: bool | Literal["auto"] = "auto",
+        listen_dsn: str | None = None,
+    ) -> None:
         self.dsn = dsn
-        self.where = _describe(dsn)
+        self.where = _describe("dsn", dsn)
+        if listen_dsn is not None:
+            _describe("listen_dsn", listen_dsn)
+        self.listen_dsn = listen_dsn
+        self.pooler = pooler
+        self.poolers = Poolers(check_pooler(pooler), has_way_round=listen_dsn is not None)
         if pool is not None and not isinstance(pool, psycopg_pool.AsyncConnectionPool):
             wanted = psycopg_pool.AsyncConnectionPool.__name__
             raise TypeError(f"pool must be a psycopg_pool.{wanted}, not {type(pool).__name__}")
         if pool is not None and pool_size is not None:
             raise ValueError("pool and pool_size cannot be given together: a pool of yours has its own size")
         self._given: Pool | None = pool
-        self._size = None if pool_size is None else checks.whole("pool_size", pool_size, minimum=1)
-        self._owned: dict[object, Pool] = {}
-        self._members: dict[object, weakref.WeakSet[Connection]] = {}
-        self._lock = _compat.Lock()
+        self._given_is_inherited = False
+        self._owned: OwnedPools | None = None
+        if pool_size is not None:
+            size = checks.whole("pool_size", pool_size, minimum=1)
+            self._owned = OwnedPools(dsn, {**_OPTIONS, **unless_given(dsn, _KEEPALIVES)}, size, self._configure)
         forking.register(self)
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> contextlib.AbstractAsyncContextManager[Connection]:
         """A connection for one operation. Outside of `transaction()`, each statement commits by itself.
 
         Raises:
             psycopg.OperationalError: The database cannot be reached.
             psycopg_pool.PoolTimeout: No connection of the pool became free in time.
+            ValueError: The encoding of the caller's pool cannot carry text.
         """
-        if self._given is None and self._size is None:
+        return self._lent_or_opened() if self._owned is None else self._owned.connection()
+
+    @contextlib.asynccontextmanager
+    async def _lent_or_opened(self) -> AsyncIterator[Connection]:
+        if (pool := self._given_pool()) is not None:
+            async with lent(pool) as connection:
+                _check_encoding("pool", connection)
+                yield self.accept(connection)
+        else:
             connection = await self.open()
             try:
                 yield connection
             finally:
                 await connection.close()
-        else:
-            pool = self._given or await self._owned_pool()
-            async with pool.connection() as connection:
-                yield connection
 
     async def open(self) -> Connection:
         """A new connection, which the caller closes.
@@ -111,89 +157,92 @@ class Connections:
         """
         return await open_connection(self.dsn)
 
+    async def open_to_listen(self) -> Connection:
+        """A new connection to listen on, which the caller closes. It gives up soon: others wait for it.
+
+        Raises:
+            psycopg.OperationalError: The database cannot be reached.
+        """
+        dsn = self.listen_dsn or self.dsn
+        return await open_connection(dsn, **unless_given(dsn, {**_KEEPALIVES, "connect_timeout": 5}))
+
+    def accept(self, given: object) -> Connection:
+        """The connection that a caller's `_conn` stands for. Whether it may prepare statements is known from now on.
+
+        Raises:
+            TypeError, ValueError: As `own_connection`.
+        """
+        connection = own_connection(given)
+        if not may_prepare(connection) and self.poolers.is_excluded(connection):
+            let_prepare(connection)
+        return connection
+
     async def close(self) -> None:
         """Close the pool that this object owns, if there is one."""
-        async with self._lock:
-            pool = self._owned.pop(_compat.scope(), None)
-            self._members.pop(_compat.scope(), None)
-        if pool is not None:
-            await pool.close()
+        if self._owned is not None:
+            await self._owned.close()
 
     def after_fork(self) -> None:
-        """Leave the parent its connections."""
-        self._lock = _compat.Lock()
-        forking.abandon((self._owned, list(map(list, self._members.values()))))
-        self._owned, self._members = {}, {}
+        """Leave the parent its connections. A pool that was open is of no use here, and one that was not is."""
+        self._given_is_inherited = self._given is not None and not self._given.closed
 
-    async def _owned_pool(self) -> Pool:
-        scope = _compat.scope()
-        pool = self._owned.get(scope)
-        if pool is not None:
-            return pool
-        async with self._lock:
-            for over in [known for known in self._owned if _compat.scope_is_over(known)]:
-                self._forget(over)
-            if scope not in self._owned and self._size is not None:
-                members = self._members[scope] = weakref.WeakSet()
-                opened = psycopg_pool.AsyncConnectionPool(
-                    self.dsn,
-                    # All connections at once: psycopg_pool's workers swallow a cancellation while they connect, so a
-                    # program that ends while the pool grows in the background would hang.
-                    min_size=self._size,
-                    max_size=self._size,
-                    open=False,
-                    kwargs=_OPTIONS,
-                    configure=functools.partial(_configure, members),
-                    check=psycopg_pool.AsyncConnectionPool.check_connection,
-                    name="pgwerk",
-                )
-                try:
-                    await opened.open(wait=True)
-                except BaseException:
-                    await opened.close()
-                    raise
-                self._owned[scope] = opened
-            return self._owned[scope]
+    def _given_pool(self) -> Pool | None:
+        """The caller's pool, unless it is the parent's: what it holds is, and what would fill it does not run here."""
+        if self._given_is_inherited and self._given is not None:
+            logger.warning(
+                "the pool %r was opened before this process was forked, so its connections belong to the parent: a new "
+                "one is opened for each operation. Open the pool, or make the client, after the fork",
+                self._given.name,
+            )
+            forking.abandon(self._given)
+            self._given = None
+        return self._given
 
-    def _forget(self, scope: object) -> None:
-        """Drop the pool of a scope that is over, in which nobody can close it in an orderly way any more."""
-        for connection in self._members.pop(scope, ()):
-            connection.pgconn.finish()
-        self._owned.pop(scope)
+    async def _configure(self, connection: Connection) -> None:
+        """Use prepared statements only where each of them reaches the session that knows it."""
+        await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+        if await self.poolers.inspect(connection):
+            connection.prepare_threshold = None
+        else:
+            let_prepare(connection)
 
 
-async def open_connection(dsn: str) -> Connection:
+async def open_connection(dsn: str, **options: Any) -> Connection:
     """A new connection with the settings that the statements rely on.
+
+    Args:
+        dsn: Connection string of libpq.
+        options: Further arguments of `connect`, which take precedence over the connection string.
 
     Raises:
         psycopg.OperationalError: The database cannot be reached.
     """
-    connection = await psycopg.AsyncConnection.connect(dsn, **_OPTIONS, prepare_threshold=None)
-    await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+    connection = None
+    try:
+        connection = await psycopg.AsyncConnection.connect(dsn, **{**_OPTIONS, **options}, prepare_threshold=None)
+        await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+    except BaseException as error:
+        # After a cancellation or Ctrl-C, too, no connection is left: not even one that was half made, which the driver
+        # leaves to the frames of the traceback, and who knows how long that is kept.
+        if connection is not None:
+            await connection.close()
+        traceback.clear_frames(error.__traceback__)
+        raise
     return connection
 
 
-async def _configure(members: weakref.WeakSet[Connection], connection: Connection) -> None:
-    """Use prepared statements only where each of them reaches the session that knows it."""
-    members.add(connection)
-    await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
-    if await behind_pooler(connection):
-        connection.prepare_threshold = None
+def unless_given(dsn: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the arguments of `connect` about which the connection string says nothing."""
+    given = conninfo.conninfo_to_dict(dsn)
+    return {name: value for name, value in options.items() if name not in given}
 
 
-async def behind_pooler(connection: Connection) -> bool:
-    """Whether something between here and the server hands out sessions.
-
-    A pooler makes up the process id that it tells at connect. A proxy that does the same is taken for a pooler, which
-    costs latency only.
-    """
-    cursor = await WerkCursor(connection).execute("SELECT pg_backend_pid()")
-    row = await cursor.fetchone()
-    return row is None or row[0] != connection.info.backend_pid
-
-
-def own_connection(given: object) -> Connection:
+def own_connection(given: object, name: str = "_conn") -> Connection:
     """The connection that a caller's `_conn` stands for.
+
+    Args:
+        given: What the caller passed.
+        name: What the caller knows it as.
 
     Raises:
         TypeError: It is no psycopg connection or cursor of this flavour.
@@ -202,28 +251,32 @@ def own_connection(given: object) -> Connection:
     if isinstance(given, psycopg.AsyncCursor):
         given = given.connection
     if isinstance(given, psycopg.AsyncConnection):
-        if given.info.encoding == "ascii":
-            raise ValueError("_conn has the client_encoding SQL_ASCII, in which text is only bytes: use UTF8")
+        _check_encoding(name, given)
         return given
     wanted = psycopg.AsyncConnection.__name__
     if isinstance(getattr(given, "connection", given), psycopg.BaseConnection):
         raise TypeError(
-            f"_conn is of the other flavour: this client is {_compat.FLAVOUR} and needs a psycopg.{wanted}, "
+            f"{name} is of the other flavour: this client is {_compat.FLAVOUR} and needs a psycopg.{wanted}, "
             f"not a {type(given).__name__}"
         )
-    raise TypeError(f"_conn must be a psycopg.{wanted} or one of its cursors, not {type(given).__name__}")
+    raise TypeError(f"{name} must be a psycopg.{wanted} or one of its cursors, not {type(given).__name__}")
 
 
-def _describe(dsn: object) -> str:
+def _check_encoding(name: str, connection: Connection) -> None:
+    if connection.info.encoding == "ascii":
+        raise ValueError(f"{name} has the client_encoding SQL_ASCII, in which text is only bytes: use UTF8")
+
+
+def _describe(name: str, dsn: object) -> str:
     """Where a connection string leads, without its secrets."""
     if not isinstance(dsn, str):
-        raise TypeError(f"dsn must be a str, not {type(dsn).__name__}")
+        raise TypeError(f"{name} must be a str, not {type(dsn).__name__}")
     try:
         parts = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         # libpq quotes the string in its message, and with it the password.
         raise ValueError(
-            "dsn is not a valid connection string; it looks like postgresql://user@host:5432/database"
+            f"{name} is not a valid connection string; it looks like postgresql://user@host:5432/database"
         ) from None
-    shown = {name: parts[name] for name in ("host", "port", "dbname", "user", "service") if parts.get(name)}
-    return " ".join(f"{name}={value}" for name, value in shown.items())
+    shown = {part: parts[part] for part in ("host", "port", "dbname", "user", "service") if parts.get(part)}
+    return " ".join(f"{part}={value}" for part, value in shown.items())

@@ -6,22 +6,32 @@ of sweeps may run at once, and none of them waits or makes others wait.
 
 from __future__ import annotations
 
+import functools
 import logging
+from datetime import UTC, datetime
 
+import psycopg
 from attrs import frozen
 
-from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._async import _compat
+from pgwerk._async.aftermath import Aftermath, end_unstarted
+from pgwerk._async.connections import Connection
+from pgwerk._async.sending import Sender
+from pgwerk._async.transactions import patiently
 from pgwerk._core.config import WerkConfig
+from pgwerk._core.ids import FIRST_ID
 from pgwerk._core.inserts import Settled, Settlement, settle_params
 from pgwerk._core.models import JobStatus
-from pgwerk._core.policy import after_loss
+from pgwerk._core.policy import after_loss, expired
 from pgwerk._core.rows import job_from_row
 from pgwerk._core.serializers import Serializer
-from pgwerk._sql import Statements
 
 logger = logging.getLogger("pgwerk.sweep")
 
 BATCH = 500
+FIRST_TIME = datetime(1, 1, 2, tzinfo=UTC)
+TRIES = 10
+PAUSE_SECS = 0.02
 
 
 @frozen
@@ -45,71 +55,122 @@ class Promotion:
 class Sweeper:
     """The sweeps of one set of tables."""
 
-    def __init__(self, statements: Statements, config: WerkConfig, serializer: Serializer) -> None:
-        self._statements = statements
+    def __init__(self, sender: Sender, aftermath: Aftermath, config: WerkConfig, serializer: Serializer) -> None:
+        self._sender = sender
+        self._aftermath = aftermath
         self._config = config
         self._serializer = serializer
 
     async def sweep(self, connection: Connection) -> list[str]:
-        """Do all that there is to do.
+        """Do all that there is to do. A step that fails does not keep the others from being done.
 
         Returns:
             The ids of the orphaned jobs that can be claimed again.
-        """
-        rescued = await self.rescue(connection)
-        promotion = await self.promote_due(connection)
-        while promotion.is_full:
-            promotion = await self.promote_due(connection)
-        for statement in ("expire_unstarted", "remove_expired"):
-            while await self._count(connection, statement) == BATCH:
-                pass
-        await WerkCursor(connection).execute(self._statements["remove_lost_workers"])
-        return rescued
 
-    async def rescue(self, connection: Connection) -> list[str]:
+        Raises:
+            psycopg.Error: What the database said first.
+        """
+        errors: list[psycopg.Error] = []
+        rescued: list[Settled] = []
+        try:
+            rescued = await self.rescue(connection)
+            await self._aftermath.see_to(
+                connection,
+                ended=[each.job_id for each in rescued if each.is_over],
+                removable=[each.job_id for each in rescued if each.removable],
+            )
+        except psycopg.Error as error:
+            errors.append(error)
+        steps = (
+            self._promote_all_due,
+            self._end_late,
+            self._remove_expired,
+            self._aftermath.see_to_all,
+            self._remove_lost_workers,
+        )
+        for step in steps:
+            try:
+                await step(connection)
+            except psycopg.Error as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return [each.job_id for each in rescued if each.status == JobStatus.Queued.value]
+
+    async def rescue(self, connection: Connection) -> list[Settled]:
         """End the attempts of orphaned jobs. The attempt counts: a job that kills its worker comes to an end.
 
         Returns:
-            The ids of those that can be claimed again.
+            What became of the jobs. The caller sees to what follows.
         """
-        requeued: list[str] = []
+        rescued: list[Settled] = []
         while True:
-            found, ready = await self._rescue_batch(connection)
-            requeued += ready
+            found, settled = await patiently(functools.partial(self._rescue_batch, connection))
+            rescued += settled
             if found < BATCH:
-                return requeued
+                return rescued
 
     async def promote_due(self, connection: Connection) -> Promotion:
         """Make scheduled jobs ready whose time has come."""
-        cursor = await WerkCursor(connection).execute(self._statements["promote_due"], {"limit": BATCH}, binary=True)
-        row = await cursor.fetchone()
+        row = await self._sender.first(connection, "promote_due", limit=BATCH)
         return Promotion(0, None) if row is None else Promotion(row[0], row[1])
 
-    async def _rescue_batch(self, connection: Connection) -> tuple[int, list[str]]:
-        cursor = WerkCursor(connection)
+    async def _rescue_batch(self, connection: Connection) -> tuple[int, list[Settled]]:
         async with connection.transaction():
-            await cursor.execute(
-                self._statements["lock_orphans"],
-                {
-                    "lease_secs": self._config.lease_secs,
-                    "max_active_secs": self._config.max_active_secs,
-                    "limit": BATCH,
-                },
-                binary=True,
+            rows = await self._sender.rows(
+                connection,
+                "lock_orphans",
+                lease_secs=self._config.lease_secs,
+                max_active_secs=self._config.max_active_secs,
+                limit=BATCH,
             )
-            orphans = [(job_from_row(row[:-1], self._serializer), row[-1]) for row in await cursor.fetchall()]
-            if not orphans:
-                return 0, []
             settlements = []
-            for job, reason in orphans:
+            for *row, reason in rows:
+                job = job_from_row(row, self._serializer)
                 logger.warning("attempt %d at job %s (%s) is orphaned: %s", job.attempts, job.id, job.function, reason)
                 error = f"attempt {job.attempts} on worker {job.worker_id} did not end: {reason}"
                 settlements.append(Settlement(job.id, str(job.worker_id), job.attempts, after_loss(job, error)))
-            await cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
-            settled = [Settled(*row) for row in await cursor.fetchall()]
-        return len(orphans), [each.job_id for each in settled if each.status == JobStatus.Queued.value]
+            if not settlements:
+                return 0, []
+            settled = await self._sender.rows(connection, "settle", **settle_params(settlements))
+        return len(settlements), [Settled(*row) for row in settled]
 
-    async def _count(self, connection: Connection, statement: str) -> int:
-        cursor = await WerkCursor(connection).execute(self._statements[statement], {"limit": BATCH}, binary=True)
-        row = await cursor.fetchone()
-        return 0 if row is None else int(row[0])
+    async def _promote_all_due(self, connection: Connection) -> None:
+        promotion = await self.promote_due(connection)
+        while promotion.is_full:
+            promotion = await self.promote_due(connection)
+
+    async def _end_late(self, connection: Connection) -> None:
+        """End jobs that did not start within their time to live."""
+        left: dict[str, str] = {}
+        time, last = FIRST_TIME, FIRST_ID
+        while late := await self._sender.rows(connection, "find_late", time=time, id=last, limit=BATCH):
+            last, time, _ = late[-1]
+            left |= await self._end(connection, {job_id: expired(ttl) for job_id, _, ttl in late})
+        for _ in range(TRIES):
+            if not left:
+                return
+            # Somebody holds them: claims them perhaps, or marks them as awaited.
+            await _compat.sleep(PAUSE_SECS)
+            left = await self._end(connection, left)
+
+    async def _end(self, connection: Connection, late: dict[str, str]) -> dict[str, str]:
+        """End jobs whose time is over; returns those that are left."""
+        ended = await end_unstarted(self._sender, connection, late, JobStatus.Aborted, expired=True)
+        done = {job_id for job_id, _ in ended}
+        await self._aftermath.see_to(connection, ended=done)
+        return {job_id: error for job_id, error in late.items() if job_id not in done}
+
+    async def _remove_expired(self, connection: Connection) -> None:
+        """Delete finished jobs that have been kept for long enough; those that somebody holds, next time."""
+        time, last = FIRST_TIME, FIRST_ID
+        while found := await self._sender.rows(connection, "find_expired", time=time, id=last, limit=BATCH):
+            last, time = found[-1]
+            ids = [job_id for job_id, _ in found]
+            # Their children first: they are to hear how the jobs ended.
+            await self._aftermath.see_to(connection, ended=ids)
+            _, freed = await self._aftermath.remove(connection, ids, expired=True)
+            await self._aftermath.see_to(connection, waiting=freed)
+
+    async def _remove_lost_workers(self, connection: Connection) -> None:
+        await self._sender.run(connection, "remove_lost_workers")

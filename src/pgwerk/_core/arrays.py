@@ -41,5 +41,19 @@ def nested(values: Sequence[int] | None) -> str | None:
     return None if values is None else "{" + ",".join(map(str, values)) + "}"
 
 
+def lists(values: Iterable[Sequence[int] | None]) -> str:
+    """A column of arrays of numbers, each as a text."""
+    return quoted(map(nested, values))
+
+
+def scalar(value: str | float | datetime | list[int] | tuple[int, ...] | None) -> str | None:
+    """One value as a text: as it would be in an array, without quotes."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return nested(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -83,6 +83,16 @@ def text(name: str, value: object, *, max_bytes: int) -> str:
     return value
 
 
+def optional_text(name: str, value: object) -> str | None:
+    """A text to compare with, or None for none.
+
+    Raises:
+        TypeError: It is neither a `str` nor None.
+        ValueError: It holds a character that PostgreSQL cannot store.
+    """
+    return None if value is None else text(name, value, max_bytes=KEY_BYTES)
+
+
 def moment(name: str, value: object) -> datetime:
     """A point in time in UTC; a naive `datetime` is taken as UTC.
 

@@ -18,7 +18,7 @@ class Context:
     Attributes:
         app: The connected client: `Werk` for a coroutine handler, `SyncWerk` for a plain function, so that either can
             enqueue in its own flavour.
-        worker: The worker that runs the job.
+        worker: The worker that runs the job; None when no worker does, with `_sync`.
         job: The job that is being executed.
         exception: What the job raised; set in `after_process` hooks only.
     """

@@ -12,6 +12,9 @@ import re
 
 from pgwerk._core.errors import SerializationError
 
+LARGEST = 250_000_000
+"""Characters that one value may have when it is packed: PostgreSQL's `jsonb` holds 256 MB at most."""
+
 # Byte for byte what `jsonb` prints for an object with this one key.
 _BYTES = '{"$pgwerk:bytes": "'
 _JSON = '{"$pgwerk:json": '
@@ -38,6 +41,23 @@ def pack(data: str | bytes) -> str:
     if isinstance(data, bytes):
         return f"{_BYTES}{base64.b64encode(data).decode('ascii')}{_BYTES_END}"
     raise SerializationError(f"a serializer must give str or bytes, not {type(data).__name__}")
+
+
+def pack_limited(data: str | bytes, what: str) -> str:
+    """As `pack`, and nothing that `jsonb` could not hold.
+
+    Args:
+        data: As for `pack`.
+        what: What it is, for the error: "the result of send_mail()".
+
+    Raises:
+        SerializationError: It is neither `str` nor `bytes`, or it is too large.
+    """
+    packed = pack(data)
+    if len(packed) > LARGEST:
+        size = f"{len(packed):,} characters as JSON, of {LARGEST:,} allowed"
+        raise SerializationError(f"{what}: too large to be stored: {size}")
+    return packed
 
 
 def unpack(text: str) -> str | bytes:

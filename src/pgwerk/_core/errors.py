@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgwerk._core.failures import exception_line
+
 if TYPE_CHECKING:
     from pgwerk._core.models import Job
 
@@ -39,8 +41,8 @@ class JobError(WerkError):
         self.job = job
 
     def __str__(self) -> str:
-        lines = (self.job.error or "").strip().splitlines()
-        reason = f": {lines[-1]}" if lines else ""
+        line = exception_line(self.job.error or "").strip()
+        reason = f": {line}" if line else ""
         return f"job {self.job.id} ({self.job.function}) {self.job.status.value}{reason}"
 
 
@@ -48,8 +50,8 @@ class JobTimeout(WerkError, TimeoutError):
     """A job ran for longer than its time-out and was stopped."""
 
 
-class DependencyFailed(WerkError):
-    """A job could not start because a job that it depends on failed."""
+class DependencyFailed(JobError):
+    """A job that somebody waited for could not start, because a job that it depends on failed."""
 
 
 class SerializationError(WerkError, ValueError):
@@ -58,6 +60,27 @@ class SerializationError(WerkError, ValueError):
 
 class HandlerNotFound(WerkError, ImportError):
     """The dotted path of a job does not lead to a function."""
+
+
+class FunctionNotAllowed(HandlerNotFound):
+    """The dotted path of a job leads to what `allowed_functions` does not allow.
+
+    Attributes:
+        function: The path.
+        patterns: What is allowed.
+        reason: What keeps the path from being allowed, when it matches one of the patterns; else empty.
+    """
+
+    def __init__(self, function: str, patterns: tuple[str, ...], reason: str = "") -> None:
+        super().__init__(function, patterns, reason)
+        self.function = function
+        self.patterns = patterns
+        self.reason = reason
+
+    def __str__(self) -> str:
+        allowed = ", ".join(map(repr, self.patterns))
+        because = f": {self.reason}" if self.reason else ""
+        return f"{self.function!r} is not allowed{because} (allowed_functions: {allowed})"
 
 
 class SchemaVersionMismatch(WerkError):

@@ -24,6 +24,9 @@ import time
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
+FIRST_ID = "00000000-0000-0000-0000-000000000000"
+"""Comes before every job."""
+
 _RANDOM_BITS = 74
 _SEED_BYTES = 10
 _TAIL = (1 << 48) - 1

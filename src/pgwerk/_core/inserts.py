@@ -2,64 +2,205 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pgwerk._core.arrays import moments, nested, plain, quoted
+from pgwerk._core.arrays import EMPTY, lists, moments, plain, quoted, scalar
+from pgwerk._core.errors import JobNotFound
 from pgwerk._core.ids import new_id
-from pgwerk._core.options import NewJob
+from pgwerk._core.models import TERMINAL, Job, JobStatus
+from pgwerk._core.new_jobs import NewJob
 from pgwerk._core.policy import Outcome
+from pgwerk._core.rows import utc
 
-_COLUMNS: dict[str, tuple[Callable[[Iterable[Any]], str], Callable[[NewJob], Any]]] = {
-    "id": (plain, lambda new: new.job.id),
-    "function": (quoted, lambda new: new.job.function),
-    "queue": (quoted, lambda new: new.job.queue),
-    "priority": (plain, lambda new: new.job.priority or None),
-    "max_attempts": (plain, lambda new: new.job.max_attempts if new.job.max_attempts > 1 else None),
-    "delay": (plain, lambda new: new.delay),
-    "at": (moments, lambda new: new.at),
-    "key": (quoted, lambda new: new.job.key),
-    "group_key": (quoted, lambda new: new.job.group_key),
-    "payload": (quoted, lambda new: new.payload),
-    "timeout_secs": (plain, lambda new: new.job.timeout_secs),
-    "heartbeat_secs": (plain, lambda new: new.job.heartbeat_secs),
-    "meta": (quoted, lambda new: new.meta),
-    "result_ttl": (plain, lambda new: new.job.result_ttl),
-    "failure_ttl": (plain, lambda new: new.job.failure_ttl),
-    "ttl": (plain, lambda new: new.job.ttl),
-    "on_success": (quoted, lambda new: new.job.on_success),
-    "on_failure": (quoted, lambda new: new.job.on_failure),
-    "on_stopped": (quoted, lambda new: new.job.on_stopped),
-    "on_success_timeout": (plain, lambda new: new.callback_timeouts[0]),
-    "on_failure_timeout": (plain, lambda new: new.callback_timeouts[1]),
-    "on_stopped_timeout": (plain, lambda new: new.callback_timeouts[2]),
-    "retry_intervals": (quoted, lambda new: nested(new.job.retry_intervals)),
-    "repeat_remaining": (plain, lambda new: new.job.repeat_remaining),
-    "repeat_interval_secs": (plain, lambda new: new.job.repeat_interval_secs),
-    "repeat_intervals": (quoted, lambda new: nested(new.job.repeat_intervals)),
-    "cron_name": (quoted, lambda new: new.job.cron_name),
-    "failure_mode": (plain, lambda new: None if new.job.failure_mode == "hold" else new.job.failure_mode),
-    "waits": (plain, lambda new: True if new.parents else None),
+_OPTIONS: dict[str, Callable[[Iterable[Any]], str]] = {
+    "queue": quoted,
+    "priority": plain,
+    "max_attempts": plain,
+    "delay": plain,
+    "at": moments,
+    "key": quoted,
+    "group_key": quoted,
+    "timeout_secs": plain,
+    "heartbeat_secs": plain,
+    "meta": quoted,
+    "result_ttl": plain,
+    "failure_ttl": plain,
+    "ttl": plain,
+    "on_success": quoted,
+    "on_failure": quoted,
+    "on_stopped": quoted,
+    "on_success_timeout": plain,
+    "on_failure_timeout": plain,
+    "on_stopped_timeout": plain,
+    "retry_intervals": lists,
+    "repeat_remaining": plain,
+    "repeat_interval_secs": plain,
+    "repeat_intervals": lists,
+    "cron_name": quoted,
+    "failure_mode": plain,
 }
-"""How each column is written, and where it is in a job. A default is None, so that a column of them costs nothing."""
+"""The columns that options come to, and how an array of each is written."""
+
+_NO_OPTIONS: dict[str, Any] = dict.fromkeys(_OPTIONS)
+_STATUSES = {status.value: status for status in JobStatus}
 
 
-def enqueue_params(jobs: Sequence[NewJob], *, awaited: bool = False) -> dict[str, Any]:
+def in_batches(jobs: Sequence[NewJob], *, most: int, most_characters: int) -> list[Sequence[NewJob]]:
+    """Jobs, cut into what one statement takes.
+
+    Args:
+        jobs: The jobs, in the order in which they are inserted.
+        most: How many jobs may be in a batch.
+        most_characters: How long its payloads and metadata may be together, unless it is a single job.
+    """
+    batches = []
+    start, characters = 0, 0
+    for position, new in enumerate(jobs):
+        size = len(new.payload) + len(new.options.columns.get("meta", ""))
+        if position > start and (position - start == most or characters + size > most_characters):
+            batches.append(jobs[start:position])
+            start, characters = position, 0
+        characters += size
+    return [*batches, jobs[start:]]
+
+
+def in_key_order(jobs: Sequence[NewJob]) -> Sequence[NewJob]:
+    """Jobs in the order in which `enqueue.sql` inserts them, for when one statement is not enough.
+
+    Two calls with the same keys wait for each other in one order only. Jobs with dependencies stay in the order given,
+    in which parents come first.
+    """
+    if any(new.parents for new in jobs) or not keys_of(jobs):
+        return jobs
+    return sorted(jobs, key=lambda new: ("key" not in new.options.columns, new.options.columns.get("key")))
+
+
+def keys_of(jobs: Iterable[NewJob]) -> dict[str, str]:
+    """The keys of those that have one, by id."""
+    return {new.id: new.options.columns["key"] for new in jobs if "key" in new.options.columns}
+
+
+def enqueue_parts(jobs: Sequence[NewJob]) -> frozenset[str]:
+    """The parts of `enqueue.sql` that jobs need."""
+    return frozenset(["keys"]) if any("key" in new.options.columns for new in jobs) else frozenset()
+
+
+def enqueue_params(
+    jobs: Sequence[NewJob],
+    *,
+    keys: Mapping[str, str] | None = None,
+    awaited: bool = False,
+    joined: bool = False,
+    held: bool = False,
+) -> dict[str, Any]:
     """The parameters of `enqueue.sql`.
 
     Args:
         jobs: The jobs to insert.
+        keys: The keys of all jobs of the call, by id, where these are only a part of them.
         awaited: Whether somebody is going to wait for them.
+        joined: Whether they become part of a transaction of the caller's.
+        held: Whether they wait for whoever inserts them, who claims them in the same transaction.
     """
-    params: dict[str, Any] = {name: write(map(value, jobs)) for name, (write, value) in _COLUMNS.items()}
-    links = [(new.job.id, parent) for new in jobs for parent in new.parents]
-    keys = {new.job.id: new.job.key for new in jobs} if links else {}
+    columns = [new.options.columns for new in jobs]
+    used = set[str]().union(*columns)
+    params: dict[str, Any] = {
+        name: write([chosen.get(name) for chosen in columns]) if name in used else EMPTY
+        for name, write in _OPTIONS.items()
+    }
+    params["id"] = plain(new.id for new in jobs)
+    params["function"] = quoted(new.function for new in jobs)
+    params["payload"] = quoted(new.payload for new in jobs)
+    params["waits"] = plain(True if held or new.parents else None for new in jobs)
+    links = [(new.id, parent) for new in jobs for parent in new.parents]
+    if keys is None:
+        keys = keys_of(jobs) if links else {}
     params["children"] = plain(child for child, _ in links)
     params["parents"] = plain(parent.id for _, parent in links)
     params["parent_keys"] = quoted(keys.get(parent.id) for _, parent in links)
     params["allow_failure"] = plain(parent.allow_failure for _, parent in links)
     params["awaited"] = awaited
+    params["joined"] = joined
+    params["sample"] = next((new.id for new in jobs if "key" not in new.options.columns), None)
     return params
+
+
+_ALWAYS = {"queue", "priority", "max_attempts"}
+_PARTS = {
+    **{name: "more" for name in _OPTIONS if name not in _ALWAYS},
+    "key": "key",
+    "delay": "later",
+    "at": "later",
+}
+"""The part of `enqueue_one.sql` that takes a column, for those that are not always in it."""
+
+
+def enqueue_one_parts(new: NewJob) -> frozenset[str]:
+    """The parts of `enqueue_one.sql` that a job needs."""
+    return frozenset([_PARTS[name] for name in new.options.columns if name in _PARTS])
+
+
+def enqueue_one_params(new: NewJob, *, awaited: bool = False) -> dict[str, Any]:
+    """The parameters of `enqueue_one.sql`, all of them texts.
+
+    Args:
+        new: The job to insert; it waits for no other job.
+        awaited: Whether somebody is going to wait for it.
+    """
+    return {
+        **_NO_OPTIONS,
+        **{name: scalar(value) for name, value in new.options.columns.items()},
+        "id": new.id,
+        "function": new.function,
+        "payload": new.payload,
+        "awaited": "true" if awaited else "false",
+    }
+
+
+def inserted_job(new: NewJob, decided: Sequence[Any]) -> Job:
+    """The job that was inserted.
+
+    Args:
+        new: The job.
+        decided: The row of `enqueue_one.sql`; what comes after the id in one of `enqueue.sql`.
+    """
+    status, scheduled_at, enqueued_at, expires_at, _announced = decided
+    now = utc(enqueued_at)
+    due = now if scheduled_at == enqueued_at else utc(scheduled_at)
+    return new.inserted(_STATUSES[status], due, now, expires_at and utc(expires_at))
+
+
+def inserted_jobs(jobs: Iterable[NewJob], rows: Iterable[Sequence[Any]]) -> list[Job | None]:
+    """The jobs that were inserted; None for one that was left out because of its key.
+
+    Args:
+        jobs: The jobs.
+        rows: The rows of `enqueue.sql`.
+
+    Raises:
+        JobNotFound: One depends on a job that does not exist. None has been inserted.
+    """
+    decided: dict[str, Sequence[Any]] = {}
+    for identifier, *row in rows:
+        if row[0] == "missing":
+            raise JobNotFound(identifier)
+        decided[identifier] = row
+    if not decided:
+        return [None for _ in jobs]
+    # One statement, one moment. What has no row of its own is ready since then, or has a key and was left out.
+    now = utc(next(iter(decided.values()))[2])
+    return [
+        inserted_job(new, decided[new.id])
+        if new.id in decided
+        else None
+        if "key" in new.options.columns
+        else new.inserted(JobStatus.Queued, now, now, None)
+        for new in jobs
+    ]
+
+
+_OVER = frozenset(status.value for status in TERMINAL)
 
 
 class Settlement(NamedTuple):
@@ -106,6 +247,11 @@ class Settled(NamedTuple):
     def key(self) -> tuple[str, int]:
         """As that of its settlement."""
         return self.job_id, self.attempt
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended, and not just the attempt."""
+        return self.status in _OVER
 
 
 def settle_params(settlements: Iterable[Settlement]) -> dict[str, Any]:

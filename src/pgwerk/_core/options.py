@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from functools import partial
+from operator import attrgetter, is_
+from typing import Any, TypeAlias
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from pgwerk._core import checks
+from pgwerk._core.allowed import AllowedFunctions
 from pgwerk._core.config import WerkConfig
-from pgwerk._core.envelope import pack
-from pgwerk._core.errors import SerializationError
+from pgwerk._core.envelope import pack_limited
+from pgwerk._core.errors import FunctionNotAllowed, SerializationError
 from pgwerk._core.ids import new_id, new_ids, normalize_id
 from pgwerk._core.models import (
     Callback,
@@ -21,14 +24,14 @@ from pgwerk._core.models import (
     FailureMode,
     Handler,
     Job,
-    JobStatus,
     Repeat,
     Retry,
 )
+from pgwerk._core.new_jobs import NO_OPTIONS, NewJob, Options, Parent
 from pgwerk._core.paths import path_of
 from pgwerk._core.policy import backoff_intervals
 from pgwerk._core.rows import META_SERIALIZER
-from pgwerk._core.serializers import Serializer, dumps_payload
+from pgwerk._core.serializers import JSONSerializer, Serializer, dumps_payload
 from pgwerk._core.suggest import suggest
 
 SPEC_OPTIONS = tuple(
@@ -40,35 +43,28 @@ OPTIONS = (*(f"_{name}" for name in SPEC_OPTIONS), "_conn", "_sync")
 """The options of `enqueue`."""
 
 
-@frozen(kw_only=True)
-class Parent:
-    """A dependency whose job is known by its id."""
+_options_of = attrgetter(*SPEC_OPTIONS)
+_DEFAULTS = _options_of(EnqueueParams("any.handler"))
+_META = SPEC_OPTIONS.index("meta")
 
-    id: str
-    allow_failure: bool
+Columns: TypeAlias = dict[str, Any]
+"""What an option comes to, by the columns of the table."""
 
 
-@frozen(kw_only=True)
-class NewJob:
-    """A job that has passed every check.
+@frozen
+class _Call:
+    """What the specs of one call share.
 
     Attributes:
-        job: The job as it will be; its times are an estimate by the client's clock until the database has spoken.
-        payload: The packed arguments, JSON text.
-        meta: The packed metadata, JSON text.
-        delay: Seconds until it may run, counted by the database from the insert.
-        at: The time from which it may run, if it was given as one.
-        parents: The jobs it waits for.
-        callback_timeouts: Seconds for the callbacks after success, failure and stop.
+        now: The time of the call.
+        ids: The ids of the specs that have been prepared, by the identity of the spec.
+        paths: The paths of the handlers that have been checked, by the identity of the handler. Not remembered for
+            longer than the call: whether a function is still what its path leads to can change.
     """
 
-    job: Job
-    payload: str
-    meta: str | None
-    delay: float | None
-    at: datetime | None
-    parents: tuple[Parent, ...]
-    callback_timeouts: tuple[int | None, int | None, int | None]
+    now: datetime
+    ids: dict[int, str] = field(factory=dict)
+    paths: dict[int, str] = field(factory=dict)
 
 
 def split_call(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -90,9 +86,62 @@ def split_call(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, 
         else:
             raise TypeError(
                 f"enqueue() has no option {name!r}.{suggest(name, OPTIONS)} Names that begin with an underscore are "
-                f"options; for a handler's argument of that name use EnqueueParams(kwargs=...) with enqueue_many()"
+                f"options; for a handler's argument of that name use options().enqueue() or EnqueueParams(kwargs=...)"
             )
     return options, kwargs
+
+
+def each_kwargs(items: Iterable[object], *, any_name: bool) -> list[dict[str, Any]]:
+    """The handler's keyword arguments for each job of a `map()`.
+
+    Args:
+        items: What was passed as `iter_kwargs`.
+        any_name: Whether the name of an argument may begin with an underscore.
+
+    Raises:
+        TypeError: An item is no mapping, or one of its keys cannot be the name of an argument.
+    """
+    return [_item_kwargs(item, f"iter_kwargs[{place}]", any_name=any_name) for place, item in enumerate(items)]
+
+
+def _item_kwargs(item: object, what: str, *, any_name: bool) -> dict[str, Any]:
+    if not isinstance(item, Mapping):
+        raise TypeError(f"{what} must be a mapping of keyword arguments, not {type(item).__name__} ({item!r})")
+    for name in item:
+        if not isinstance(name, str):
+            raise TypeError(f"{what} has the key {name!r}, which cannot be the name of an argument")
+        if name.startswith("_") and not any_name:
+            raise TypeError(
+                f"{what} has the key {name!r}: names that begin with an underscore are options, and those are shared "
+                f"by all jobs of a map(). Where each job has its own, use enqueue_many(); for a handler's argument of "
+                f"that name use options().map()"
+            )
+    return dict(item)
+
+
+def refuse_to_wait(options: Mapping[str, Any], *, jobs: int, prefix: str = "_") -> None:
+    """Refuse the options of a call that enqueues jobs and waits for them, when the wait could never end.
+
+    Args:
+        options: The options of the call.
+        jobs: How many jobs it enqueues.
+        prefix: What the names of the options begin with.
+
+    Raises:
+        TypeError: An option has the wrong type.
+        ValueError: The wait could never end, or there would be less to wait for than jobs were asked for.
+    """
+    if checks.flag(f"{prefix}sync", options.get(f"{prefix}sync", False)):
+        raise ValueError(f"{prefix}sync cannot be given here: this waits for a worker to run the job")
+    if options.get(f"{prefix}conn") is not None:
+        raise ValueError(
+            f"{prefix}conn cannot be given here: the job starts when its transaction has ended, and this waits before "
+            f"that; use enqueue() with {prefix}conn, commit, then wait_for()"
+        )
+    if jobs > 1 and options.get(f"{prefix}key") is not None:
+        raise ValueError(
+            f"{prefix}key cannot be given to map() for more than one job: only the first would be enqueued"
+        )
 
 
 class Preparation:
@@ -102,12 +151,30 @@ class Preparation:
         config: The client's configuration.
         serializer: What the arguments are serialized with.
         rng: Source of the jitter in the back-off.
+        allowed: The functions that may be enqueued, or be callbacks; None allows everything.
     """
 
-    def __init__(self, config: WerkConfig, serializer: Serializer, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        config: WerkConfig,
+        serializer: Serializer,
+        rng: random.Random | None = None,
+        allowed: AllowedFunctions | None = None,
+    ) -> None:
         self._config = config
         self._serializer = serializer
+        self._allowed = allowed
         self._rng = rng or random.Random()
+        # A serializer of the application's may give something else each time: encrypted, or signed with the time.
+        self._no_arguments = self._pack((), {}, "") if type(serializer) is JSONSerializer else None
+        callback = partial(_callback, allowed=allowed)
+        self._readers: dict[str, Callable[[str, Any], Columns]] = {
+            **_READERS,
+            "retry": self._retry,
+            "on_success": partial(callback, "on_success"),
+            "on_failure": partial(callback, "on_failure"),
+            "on_stopped": partial(callback, "on_stopped"),
+        }
 
     def one(self, spec: EnqueueParams, now: datetime) -> NewJob:
         """Prepare the job of `enqueue`, whose options begin with an underscore.
@@ -117,7 +184,7 @@ class Preparation:
             ValueError: An option has a value that makes no sense, or the handler cannot be imported.
             SerializationError: An argument or the metadata cannot be serialized.
         """
-        return self._prepare(spec, now, new_id(), {}, "_")
+        return self._prepare(spec, _Call(now), new_id(), "_")
 
     def many(self, specs: Sequence[EnqueueParams], now: datetime) -> list[NewJob]:
         """Prepare the jobs of `enqueue_many`, which may depend on each other.
@@ -127,135 +194,149 @@ class Preparation:
             ValueError: As for `one`; or a spec depends on one that does not come before it in the call.
             SerializationError: As for `one`.
         """
-        ids: dict[int, str] = {}
+        call = _Call(now)
         prepared: list[NewJob] = []
         for position, (spec, identifier) in enumerate(zip(specs, new_ids(len(specs)), strict=True)):
             if not isinstance(spec, EnqueueParams):
                 raise TypeError(f"specs[{position}] must be an EnqueueParams, not {type(spec).__name__} ({spec!r})")
-            prepared.append(self._prepare(spec, now, identifier, ids, f"specs[{position}]."))
+            prepared.append(self._prepare(spec, call, identifier, f"specs[{position}]."))
             # Known only from here on: a spec can wait for earlier ones alone, so there can be no cycle.
-            ids[id(spec)] = identifier
+            call.ids[id(spec)] = identifier
         return prepared
 
-    def _prepare(
-        self, spec: EnqueueParams, now: datetime, identifier: str, ids: Mapping[int, str], prefix: str
-    ) -> NewJob:
-        function = _path(f"{prefix}func" if prefix != "_" else "func", spec.func)
-        delay, at = _due(spec, prefix)
-        max_attempts, retry_intervals = self._retry(spec.retry, f"{prefix}retry")
-        remaining, interval, intervals = _repeat(spec.repeat, f"{prefix}repeat")
-        callbacks = [
-            _callback(f"{prefix}{name}", getattr(spec, name)) for name in ("on_success", "on_failure", "on_stopped")
-        ]
-        parents = tuple(_parents(spec.depends_on, ids, f"{prefix}depends_on"))
-        payload = pack(dumps_payload(self._serializer, spec.args, spec.kwargs, function=function))
-        estimate = at or now + timedelta(seconds=delay or 0)
-        job = Job(
-            id=identifier,
-            function=function,
-            queue=checks.text(f"{prefix}queue", spec.queue, max_bytes=checks.QUEUE_BYTES),
-            status=_first_status(parents, estimate, now),
-            priority=checks.whole(f"{prefix}priority", spec.priority, minimum=checks.INT4_MIN),
-            attempts=0,
-            max_attempts=max_attempts,
-            scheduled_at=estimate,
-            enqueued_at=now,
-            key=_optional(checks.text, f"{prefix}key", spec.key, max_bytes=checks.KEY_BYTES),
-            group_key=_optional(checks.text, f"{prefix}group", spec.group, max_bytes=checks.KEY_BYTES),
-            payload={"args": list(spec.args), "kwargs": dict(spec.kwargs)},
-            timeout_secs=_optional(checks.whole, f"{prefix}timeout", spec.timeout, minimum=1),
-            heartbeat_secs=_optional(checks.whole, f"{prefix}heartbeat", spec.heartbeat, minimum=1),
-            meta=spec.meta,
-            result_ttl=_optional(checks.whole, f"{prefix}result_ttl", spec.result_ttl),
-            failure_ttl=_optional(checks.whole, f"{prefix}failure_ttl", spec.failure_ttl),
-            ttl=_optional(checks.whole, f"{prefix}ttl", spec.ttl, minimum=1),
-            on_success=callbacks[0][0],
-            on_failure=callbacks[1][0],
-            on_stopped=callbacks[2][0],
-            retry_intervals=retry_intervals,
-            repeat_remaining=remaining,
-            repeat_interval_secs=interval,
-            repeat_intervals=intervals,
-            failure_mode=_failure_mode(f"{prefix}failure_mode", spec.failure_mode),
-        )
-        return NewJob(
-            job=job,
-            payload=payload,
-            meta=_meta(f"{prefix}meta", spec.meta),
-            delay=delay,
-            at=at,
-            parents=parents,
-            callback_timeouts=(callbacks[0][1], callbacks[1][1], callbacks[2][1]),
-        )
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Refuse the options that `one` and `many` would refuse. They are named as `EnqueueParams` names them.
 
-    def _retry(self, value: object, name: str) -> tuple[int, list[int] | None]:
+        Raises:
+            TypeError, ValueError, SerializationError: As for `one`.
+        """
+        self._read([options.get(name, default) for name, default in zip(SPEC_OPTIONS, _DEFAULTS, strict=True)], "")
+        _parents(options.get("depends_on"), {}, "depends_on")
+
+    def _prepare(self, spec: EnqueueParams, call: _Call, identifier: str, prefix: str) -> NewJob:
+        function = call.paths.get(id(spec.func))
+        if function is None:
+            function = _path(f"{prefix}func" if prefix != "_" else "func", spec.func, self._allowed)
+            call.paths[id(spec.func)] = function
+        options = NO_OPTIONS
+        parents: Sequence[Parent] = ()
+        given = _options_of(spec)
+        # Told by identity: False equals 0, and is to be refused.
+        if not all(map(is_, given, _DEFAULTS)):
+            options = self._read(given, prefix)
+            parents = _parents(spec.depends_on, call.ids, f"{prefix}depends_on")
+        args, kwargs = list(spec.args), dict(spec.kwargs)
+        payload = None if args or kwargs else self._no_arguments
+        if payload is None:
+            payload = self._pack(args, kwargs, function)
+        arguments = {"args": args, "kwargs": kwargs}
+        return NewJob(identifier, function, arguments, payload, options, parents, call.now)
+
+    def _read(self, given: Sequence[Any], prefix: str) -> Options:
+        """Check the options that are not left at their default."""
+        columns: Columns = {}
+        for name, value, default in zip(SPEC_OPTIONS, given, _DEFAULTS, strict=True):
+            if value is not default and name in self._readers:
+                columns.update(self._readers[name](f"{prefix}{name}", value))
+        if "delay" in columns and "at" in columns:
+            raise ValueError(f"{prefix}delay and {prefix}at cannot be given together: both say when the job may run")
+        return Options.of(columns, meta=given[_META])
+
+    def _pack(self, args: Sequence[Any], kwargs: Mapping[str, Any], function: str) -> str:
+        data = dumps_payload(self._serializer, args, kwargs, function=function)
+        return pack_limited(data, f"the arguments of {function}()")
+
+    def _retry(self, name: str, value: object) -> Columns:
         """The number of attempts, and the seconds before each retry."""
         if isinstance(value, Retry):
-            if isinstance(value.intervals, int):
-                return value.max, [value.intervals] if value.intervals and value.max > 1 else None
-            return value.max, list(value.intervals)
+            uniform = [value.intervals] if value.intervals and value.max > 1 else None
+            intervals = uniform if isinstance(value.intervals, int) else list(value.intervals)
+            return {"max_attempts": value.max, "retry_intervals": intervals}
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"{name} must be an int or a Retry, not {type(value).__name__} ({value!r})")
         attempts = checks.whole(name, value, minimum=1)
-        return attempts, backoff_intervals(attempts, self._rng) if self._config.default_retry_backoff else None
+        backoff = backoff_intervals(attempts, self._rng) if self._config.default_retry_backoff else None
+        return {"max_attempts": attempts, "retry_intervals": backoff}
 
 
-def _optional(check: Callable[..., Any], name: str, value: Any, **bounds: int) -> Any:
-    return None if value is None else check(name, value, **bounds)
-
-
-def _path(name: str, func: Handler) -> str:
+def _path(name: str, func: Handler, allowed: AllowedFunctions | None) -> str:
     if not callable(func) and not isinstance(func, str):
         raise ValueError(f"{name} must be a function or its dotted path, not {type(func).__name__} ({func!r})")
-    return checks.text(name, path_of(func), max_bytes=checks.KEY_BYTES)
+    path = checks.text(name, path_of(func), max_bytes=checks.KEY_BYTES)
+    if allowed is not None:
+        _refuse_not_allowed(name, path, func, allowed)
+    return path
 
 
-def _due(spec: EnqueueParams, prefix: str) -> tuple[float | None, datetime | None]:
-    if spec.delay is not None and spec.at is not None:
-        raise ValueError(f"{prefix}delay and {prefix}at cannot be given together: both say when the job may run")
-    delay = None if spec.delay is None else checks.seconds(f"{prefix}delay", spec.delay)
-    return delay, _optional(checks.moment, f"{prefix}at", spec.at)
+def _refuse_not_allowed(name: str, path: str, func: Handler, allowed: AllowedFunctions) -> None:
+    try:
+        allowed.check_path(path)
+        if not isinstance(func, str):
+            allowed.check_definition(path, func)
+    except FunctionNotAllowed as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
-def _first_status(parents: Sequence[Parent], due: datetime, now: datetime) -> JobStatus:
-    if parents:
-        return JobStatus.Waiting
-    return JobStatus.Scheduled if due > now else JobStatus.Queued
+def _field(column: str, check: Callable[..., Any], **bounds: int) -> Callable[[str, Any], Columns]:
+    """A reader for an option that goes into one column as it is."""
+
+    def read(name: str, value: Any) -> Columns:
+        return {column: check(name, value, **bounds)}
+
+    return read
 
 
-def _repeat(value: object, name: str) -> tuple[int | None, int | None, list[int] | None]:
-    if value is None:
-        return None, None, None
+def _repeat(name: str, value: object) -> Columns:
     if not isinstance(value, Repeat):
         raise TypeError(f"{name} must be a Repeat, not {type(value).__name__} ({value!r})")
-    return value.times, value.interval, value.intervals
+    return {
+        "repeat_remaining": value.times,
+        "repeat_interval_secs": value.interval,
+        "repeat_intervals": value.intervals,
+    }
 
 
-def _callback(name: str, value: Callback | Handler | None) -> tuple[str | None, int | None]:
-    if value is None:
-        return None, None
+def _callback(column: str, name: str, value: Callback | Handler, allowed: AllowedFunctions | None) -> Columns:
     if isinstance(value, Callback):
-        return _path(f"{name}.func", value.func), value.timeout
-    return _path(name, value), None
+        return {column: _path(f"{name}.func", value.func, allowed), f"{column}_timeout": value.timeout}
+    return {column: _path(name, value, allowed)}
 
 
-def _failure_mode(name: str, value: object) -> str:
+def _failure_mode(name: str, value: object) -> Columns:
     valid = [mode.value for mode in FailureMode]
-    return FailureMode(checks.one_of(name, value, valid)).value
+    return {"failure_mode": FailureMode(checks.one_of(name, value, valid)).value}
 
 
-def _meta(name: str, value: object) -> str | None:
-    if value is None:
-        return None
+def _meta(name: str, value: object) -> Columns:
     if not isinstance(value, dict):
         raise TypeError(f"{name} must be a dict, not {type(value).__name__} ({value!r})")
     try:
-        return pack(META_SERIALIZER.dumps(value))
+        data = META_SERIALIZER.dumps(value)
     except SerializationError as error:
         raise SerializationError(f"{name}: {error}") from None
+    return {"meta": pack_limited(data, name)}
 
 
-def _parents(value: object, ids: Mapping[int, str], name: str) -> Iterable[Parent]:
+_READERS: dict[str, Callable[[str, Any], Columns]] = {
+    "queue": _field("queue", checks.text, max_bytes=checks.QUEUE_BYTES),
+    "priority": _field("priority", checks.whole, minimum=checks.INT4_MIN),
+    "delay": _field("delay", checks.seconds),
+    "at": _field("at", checks.moment),
+    "timeout": _field("timeout_secs", checks.whole, minimum=1),
+    "heartbeat": _field("heartbeat_secs", checks.whole, minimum=1),
+    "key": _field("key", checks.text, max_bytes=checks.KEY_BYTES),
+    "group": _field("group_key", checks.text, max_bytes=checks.KEY_BYTES),
+    "meta": _meta,
+    "result_ttl": _field("result_ttl", checks.whole),
+    "failure_ttl": _field("failure_ttl", checks.whole),
+    "ttl": _field("ttl", checks.whole, minimum=1),
+    "repeat": _repeat,
+    "failure_mode": _failure_mode,
+}
+"""How each option is checked, and what it comes to."""
+
+
+def _parents(value: object, ids: Mapping[int, str], name: str) -> Sequence[Parent]:
     """The jobs to wait for, each once: the stricter of two statements about one job counts."""
     found: dict[str, bool] = {}
     for item in value if isinstance(value, (list, tuple)) else [] if value is None else [value]:

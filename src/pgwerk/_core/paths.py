@@ -36,6 +36,9 @@ def path_of(func: Callable[..., Any] | str) -> str:
     if not callable(func):
         raise ValueError(f"expected a function or its dotted path, not {func!r} of type {type(func).__name__}")
     module_name, qualname = _names(func)
+    if not is_main(module_name) and getattr(sys.modules.get(module_name), qualname, None) is func:
+        # What most functions are, and found by no name that would be refused: `<lambda>` is not one, nor is `a.b`.
+        return f"{module_name}.{qualname}"
     _refuse_unreachable(func, qualname)
     importable = _importable(module_name, qualname)
     _refuse_replaced(func, module_name, qualname)
@@ -80,7 +83,7 @@ def _names(func: Callable[..., Any]) -> tuple[str, str]:
             f"({_label(func.func)}) and give its arguments to enqueue"
         )
     owner = getattr(func, "__self__", None)
-    if inspect.ismethod(func) and owner is not None:
+    if owner is not None and inspect.ismethod(func):
         if not isinstance(owner, type):
             raise ValueError(
                 f"{_label(func)} is bound to an instance, which does not exist in the worker; pass "

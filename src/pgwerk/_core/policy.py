@@ -16,6 +16,14 @@ BACKOFF_BASE = 2
 BACKOFF_CAP = 3600
 """Seconds."""
 
+DEPENDENCY_FAILED = "dependency failed: job"
+"""How the error of a job begins that could not start because of another one."""
+
+CANCELLED = "cancelled before it started"
+"""The error of a job that was cancelled."""
+
+_ENDINGS = {"failed": "failed", "aborted": "was aborted", "deleted": "was deleted"}
+
 
 class Attempt(Protocol):
     """The part of a claimed job on which the decisions rest. `Job` has it, and so has the worker's own record."""
@@ -92,6 +100,16 @@ def given_back() -> Outcome:
     return Outcome(status=JobStatus.Queued, execution=None)
 
 
+def stopped(error: str) -> Outcome:
+    """The run was stopped for good, and the job with it: it is not tried again."""
+    return Outcome(status=JobStatus.Aborted, execution=ExecutionStatus.Aborted, error=error)
+
+
+def unstorable(error: str) -> Outcome:
+    """The server refuses to store what came of the attempt."""
+    return Outcome(status=JobStatus.Failed, execution=ExecutionStatus.Failed, error=error)
+
+
 def retry_delay(attempt: Attempt) -> float:
     """Seconds to wait before the next attempt."""
     if not attempt.retry_intervals:
@@ -134,3 +152,21 @@ def _repeat_delay(attempt: Attempt) -> float | None:
 def _nth(values: Sequence[int], number: int) -> int:
     """The value for the `number`-th time, counted from 1; the last one when the list is too short."""
     return values[min(number, len(values)) - 1]
+
+
+def dependency_failed(culprit: str, function: str | None, status: str | None) -> str:
+    """The error of a job that cannot start because of one that it depends on.
+
+    Args:
+        culprit: The id of that job.
+        function: Its handler; None when its row is gone.
+        status: How it ended; None when its row is gone.
+    """
+    if status is None:
+        return f"{DEPENDENCY_FAILED} {culprit} is gone"
+    return f"{DEPENDENCY_FAILED} {culprit} ({function}) {_ENDINGS.get(status, f'is {status}')}"
+
+
+def expired(ttl: int) -> str:
+    """The error of a job that did not start within its time to live, in seconds."""
+    return f"expired: the job did not start within its ttl of {ttl} s"

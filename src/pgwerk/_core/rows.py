@@ -28,8 +28,10 @@ _RESULT = JOB_COLUMNS.index("result")
 _META = JOB_COLUMNS.index("meta")
 _TIMES = tuple(JOB_COLUMNS.index(name) for name in JOB_COLUMNS if name.endswith("_at"))
 
-META_SERIALIZER = JSONSerializer()
-"""Metadata is JSON whatever serializer the client uses, so that people can query it."""
+META_SERIALIZER = JSONSerializer(import_enums=False)
+"""Metadata is JSON whatever serializer the client uses, so that people can query it.
+
+It is read with every job, also by whoever only lists jobs, and must not make him import what a row names."""
 
 
 def job_from_row(row: Sequence[Any], serializer: Serializer) -> Job:
@@ -38,7 +40,7 @@ def job_from_row(row: Sequence[Any], serializer: Serializer) -> Job:
     values[_STATUS] = JobStatus(values[_STATUS])
     for index in _TIMES:
         if values[index] is not None:
-            values[index] = _utc(values[index])
+            values[index] = utc(values[index])
     values[_PAYLOAD] = _decode(values[_PAYLOAD], serializer)
     values[_RESULT] = _decode(values[_RESULT], serializer)
     values[_META] = _decode(values[_META], META_SERIALIZER)
@@ -56,8 +58,8 @@ def execution_from_row(row: Sequence[Any], serializer: Serializer) -> JobExecuti
         worker_id=worker_id,
         error=error,
         result=_decode(result, serializer),
-        started_at=started_at and _utc(started_at),
-        completed_at=completed_at and _utc(completed_at),
+        started_at=started_at and utc(started_at),
+        completed_at=completed_at and utc(completed_at),
     )
 
 
@@ -70,6 +72,6 @@ def _decode(stored: str | None, serializer: Serializer) -> Any:
         return Undecodable(stored, f"{type(error).__name__}: {error}")
 
 
-def _utc(value: datetime) -> datetime:
+def utc(value: datetime) -> datetime:
     """The same moment in UTC: the driver gives times in the zone of the connection."""
     return value if value.tzinfo is UTC else value.astimezone(UTC)

@@ -5,36 +5,44 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import evolve
+import psycopg
 
 from pgwerk._core import checks
 from pgwerk._core.errors import JobNotFound
 from pgwerk._core.ids import normalize_id
-from pgwerk._core.inserts import enqueue_params
 from pgwerk._core.models import EnqueueParams, Job, JobExecution, JobStatus
-from pgwerk._core.options import NewJob, Preparation
+from pgwerk._core.new_jobs import NewJob
+from pgwerk._core.options import Preparation
 from pgwerk._core.rows import execution_from_row, job_from_row
 from pgwerk._core.serializers import Serializer
 from pgwerk._sql import Statements
 from pgwerk._sync import _compat
+from pgwerk._sync.aftermath import Aftermath
 from pgwerk._sync.connections import Connection, Connections, WerkCursor
-
-BATCH = 10_000
-"""Jobs in one statement of `enqueue_many`; they still share one transaction."""
+from pgwerk._sync.inserting import Inserter
+from pgwerk._sync.transactions import patiently
 
 
 class Jobs:
     """The jobs of one set of tables."""
 
     def __init__(
-        self, connections: Connections, statements: Statements, preparation: Preparation, serializer: Serializer
+        self,
+        connections: Connections,
+        statements: Statements,
+        aftermath: Aftermath,
+        preparation: Preparation,
+        serializer: Serializer,
     ) -> None:
         self._connections = connections
         self._statements = statements
+        self._inserter = Inserter(statements)
+        self._aftermath = aftermath
         self._preparation = preparation
         self._serializer = serializer
         self.before_enqueue: list[Callable[[Job], Any]] = []
@@ -52,34 +60,47 @@ class Jobs:
         prepared = self._preparation.many(specs, datetime.now(UTC))
         return self._insert(prepared, connection, awaited=awaited)
 
-    def _insert(self, jobs: Sequence[NewJob], connection: Connection | None, *, awaited: bool) -> list[Job | None]:
+    def prepare(self, spec: EnqueueParams) -> NewJob:
+        """Check a job, and show it to the before-enqueue callbacks."""
+        new = self._preparation.one(spec, datetime.now(UTC))
+        self._show([new])
+        return new
+
+    def hold(self, new: NewJob, connection: Connection) -> bool:
+        """Insert a job for the caller to claim in the same transaction; False if its key exists already."""
+        return self._inserter.hold(new, connection)
+
+    def _show(self, jobs: Sequence[NewJob]) -> None:
         for new in jobs:
             for callback in list(self.before_enqueue):
                 _compat.call(callback, new.job)
+
+    def _insert(self, jobs: Sequence[NewJob], connection: Connection | None, *, awaited: bool) -> list[Job | None]:
+        self._show(jobs)
         if not jobs:
             return []
         if connection is not None:
-            return self._send(jobs, connection, awaited=awaited)
+            try:
+                return self._inserter.insert(jobs, connection, awaited=awaited, joined=True)
+            except psycopg.errors.UndefinedTable as error:
+                error.add_note(f"_conn leads to the database {connection.info.dbname!r}: are pgwerk's tables in it?")
+                raise
         with self._connections.connection() as own:
-            return self._send(jobs, own, awaited=awaited)
+            send = functools.partial(self._inserter.insert, jobs, own, awaited=awaited, joined=False)
+            inserted = patiently(send)
+            return self._look_again(own, inserted)
 
-    def _send(self, jobs: Sequence[NewJob], connection: Connection, *, awaited: bool) -> list[Job | None]:
-        if len(jobs) <= BATCH:
-            return self._execute(jobs, connection, awaited=awaited)
-        # All or nothing: in a transaction of the caller's this is a savepoint.
-        with connection.transaction():
-            return self._execute(jobs, connection, awaited=awaited)
-
-    def _execute(self, jobs: Sequence[NewJob], connection: Connection, *, awaited: bool) -> list[Job | None]:
-        inserted: dict[str, tuple[Any, ...]] = {}
-        for start in range(0, len(jobs), BATCH):
-            params = enqueue_params(jobs[start : start + BATCH], awaited=awaited)
-            cursor = WerkCursor(connection).execute(self._statements["enqueue"], params, binary=True)
-            for row in cursor.fetchall():
-                if row[1] == "missing":
-                    raise JobNotFound(row[0])
-                inserted[row[0]] = row
-        return [_as_inserted(new.job, inserted.get(new.job.id)) for new in jobs]
+    def _look_again(self, connection: Connection, inserted: list[Job | None]) -> list[Job | None]:
+        """See to jobs that wait for others which may have ended before these were committed."""
+        waiting = [job.id for job in inserted if job is not None and job.status is JobStatus.Waiting]
+        if not waiting:
+            return inserted
+        changes = self._aftermath.see_to_if_possible(connection, waiting=waiting)
+        if not changes.any:
+            return inserted
+        cursor = WerkCursor(connection).execute(self._statements["get_jobs"], {"ids": waiting}, binary=True)
+        now = {row[0]: job_from_row(row, self._serializer) for row in cursor.fetchall()}
+        return [job and now.get(job.id, job) for job in inserted]
 
     def get(self, job_id: object) -> Job:
         """One job by its id."""
@@ -102,9 +123,15 @@ class Jobs:
         retried: bool | None,
         limit: int,
         offset: int,
+        newest_first: bool,
+        after: str | None,
     ) -> list[Job]:
-        """A page of jobs, the newest first."""
+        """A page of jobs, in the order of their ids."""
+        newest_first = checks.flag("newest_first", newest_first)
+        bound = None if after is None else _bound("after", after)
         params = {
+            "above": None if newest_first else bound,
+            "below": bound if newest_first else None,
             "queue": queue,
             "statuses": _statuses(status),
             "worker_id": normalize_id(worker_id) if worker_id is not None else None,
@@ -116,7 +143,8 @@ class Jobs:
         }
         if worker_id is not None and params["worker_id"] is None:
             return []
-        return [job_from_row(row, self._serializer) for row in self._fetch("list_jobs", params)]
+        statement = "list_newest_jobs" if newest_first else "list_jobs"
+        return [job_from_row(row, self._serializer) for row in self._fetch(statement, params)]
 
     def executions(self, job_id: object) -> list[JobExecution]:
         """The attempts at a job, the first one first."""
@@ -138,26 +166,19 @@ class Jobs:
             return cursor.fetchall()
 
 
-def _as_inserted(job: Job, row: tuple[Any, ...] | None) -> Job | None:
-    """The job with what the database decided about it."""
-    if row is None:
-        return None
-    _, status, scheduled_at, enqueued_at, expires_at, _ = row
-    return evolve(
-        job,
-        status=JobStatus(status),
-        scheduled_at=scheduled_at.astimezone(UTC),
-        enqueued_at=enqueued_at.astimezone(UTC),
-        expires_at=expires_at and expires_at.astimezone(UTC),
-    )
-
-
 def _statuses(status: JobStatus | str | Sequence[JobStatus | str] | None) -> list[str] | None:
     if status is None:
         return None
     wanted = [status] if isinstance(status, str) else list(status)
     valid = [member.value for member in JobStatus]
     return [JobStatus(checks.one_of("status", item, valid)).value for item in wanted]
+
+
+def _bound(name: str, value: object) -> str:
+    identifier = normalize_id(value)
+    if identifier is None:
+        raise ValueError(f"{name} must be the id of a job, a UUID, not {value!r}")
+    return identifier
 
 
 def _escape_like(text: str) -> str:

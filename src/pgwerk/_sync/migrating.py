@@ -47,7 +47,7 @@ class Migrator:
 
         Raises:
             SchemaVersionMismatch: The tables are newer, or older and `migrate` is false.
-            WerkError: The tables were made with another `ephemeral_tables`.
+            WerkError: The tables were made with another `ephemeral_tables`, or the server reads arrays in its old way.
         """
         version = self.version(connection)
         if version < LATEST and migrate:
@@ -110,6 +110,11 @@ class Migrator:
     def _check_settings(self, connection: Connection) -> None:
         cursor = WerkCursor(connection).execute(self._statements["get_settings"])
         row = cursor.fetchone()
+        if row is not None and not row[1]:
+            raise WerkError(
+                "array_nulls is off for this role, database or connection string, so that NULL in an array would be "
+                "read as the text 'NULL': turn it on"
+            )
         if row is not None and row[0] != self._config.ephemeral_tables:
             raise WerkError(
                 f"ephemeral_tables={self._config.ephemeral_tables} was asked for, and the tables in schema "

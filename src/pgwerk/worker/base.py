@@ -12,10 +12,12 @@ from typing import ClassVar
 
 from pgwerk._async.client import Werk
 from pgwerk._core import checks
+from pgwerk._core.allowed import make_allowed
 from pgwerk._core.context import Context
+from pgwerk._core.execution import Attempts
 from pgwerk._core.ids import new_id
+from pgwerk._core.models import Job
 from pgwerk._sync.client import SyncWerk
-from pgwerk.worker.claimed import Claimed
 from pgwerk.worker.engine import Engine, Settings
 from pgwerk.worker.execution import Executor, LoopExecutor
 
@@ -83,10 +85,8 @@ class BaseWorker(abc.ABC):
         self._stop_requested = False
         self._loop: asyncio.AbstractEventLoop | None = None
         # Handlers may enqueue: a coroutine through the one, a plain function, which is in a thread, through the other.
-        self._werk = app if isinstance(app, Werk) else Werk(app.dsn, config=config, serializer=app.serializer)
-        self._sync_werk = (
-            app if isinstance(app, SyncWerk) else SyncWerk(app.dsn, config=config, serializer=app.serializer)
-        )
+        self._werk: Werk = app if isinstance(app, Werk) else app._other_flavour()
+        self._sync_werk: SyncWerk = app if isinstance(app, SyncWerk) else app._other_flavour()
 
     async def run(self) -> None:
         """Run jobs until `stop()` is called, a signal arrives, or in a burst nothing is left to do.
@@ -112,7 +112,15 @@ class BaseWorker(abc.ABC):
             listen=self.listen,
         )
         self._loop = asyncio.get_running_loop()
-        self._engine = Engine(self.app.dsn, self.app.config, self.app.serializer, settings, self._executor())
+        self._engine = Engine(
+            self.app.dsn,
+            self.app.config,
+            self.app.serializer,
+            settings,
+            self._executor(),
+            pooler=self.app.pooler,
+            listen_dsn=self.app.listen_dsn,
+        )
         if self._stop_requested:
             self._engine.stop()
         if isinstance(self.app, Werk):
@@ -135,9 +143,8 @@ class BaseWorker(abc.ABC):
     def _executor(self) -> Executor:
         """What the kinds differ in: the way in which they run handlers."""
 
-    def _context(self, claimed: Claimed, is_coroutine: bool) -> Context:
-        app = self._werk if is_coroutine else self._sync_werk
-        return Context(app=app, worker=self, job=claimed.job(self.app.serializer))
+    def _context(self, job: Job, is_coroutine: bool) -> Context:
+        return Context(app=self._werk if is_coroutine else self._sync_werk, worker=self, job=job)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -159,7 +166,7 @@ class AsyncWorker(BaseWorker):
     kind = "async"
 
     def _executor(self) -> Executor:
-        return LoopExecutor(self.app.serializer, self._context)
+        return LoopExecutor(Attempts(self.app.serializer, self._context, make_allowed(self.app.allowed_functions)))
 
 
 def _interval(name: str, given: float | None, default: float) -> float:

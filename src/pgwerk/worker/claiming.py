@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._core.claimed import Claimed
 from pgwerk._sql import Statements
-from pgwerk.worker.claimed import Claimed
 
 LEAST_HEAD = 100
 """How many jobs with a group a look goes through at least."""

@@ -28,8 +28,12 @@ from collections.abc import Callable, Iterable
 import psycopg
 from attrs import frozen
 
+from pgwerk._async.aftermath import Aftermath
 from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._async.leases import Lease, worker_row
+from pgwerk._async.sending import Sender
 from pgwerk._async.sweeping import Sweeper
+from pgwerk._core.claimed import Claimed
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.failures import describe
 from pgwerk._core.inserts import Settled, Settlement, settle_params
@@ -37,13 +41,13 @@ from pgwerk._core.models import JobStatus
 from pgwerk._core.policy import after_failure, given_back
 from pgwerk._core.serializers import Serializer
 from pgwerk._sql import Names, Statements
-from pgwerk.worker.claimed import Claimed
 from pgwerk.worker.claiming import Claimer
 from pgwerk.worker.execution import Executor, Interruption, Running
+from pgwerk.worker.following import Follower
 from pgwerk.worker.listening import WorkListener
 from pgwerk.worker.session import Backoff, Session
 from pgwerk.worker.settling import Settler
-from pgwerk.worker.upkeep import Upkeep, worker_row
+from pgwerk.worker.upkeep import Upkeep
 
 logger = logging.getLogger("pgwerk.worker")
 
@@ -77,37 +81,61 @@ class Engine:
         serializer: The client's serializer.
         settings: How the worker works.
         executor: Runs the handlers.
+        pooler: Whether `dsn` leads to a pooler; "auto" finds out.
+        listen_dsn: Connection string for the connection that listens; None uses `dsn`.
     """
 
     def __init__(
-        self, dsn: str, config: WerkConfig, serializer: Serializer, settings: Settings, executor: Executor
+        self,
+        dsn: str,
+        config: WerkConfig,
+        serializer: Serializer,
+        settings: Settings,
+        executor: Executor,
+        *,
+        pooler: bool | str = "auto",
+        listen_dsn: str | None = None,
     ) -> None:
         self._settings = settings
         self._executor = executor
         names = Names(config.schema, config.prefix)
         self._statements = Statements(names)
         lease_secs = 3 * settings.heartbeat_interval
-        self._claims, self._results, listening, sweeping = (Session(dsn, silence_secs=lease_secs) for _ in range(4))
-        self._sessions = (self._claims, self._results, listening, sweeping)
+        self._claims, self._results, sweeping, following = (
+            Session(dsn, silence_secs=lease_secs, pooler=pooler) for _ in range(4)
+        )
+        listening = Session(
+            listen_dsn or dsn, silence_secs=lease_secs, pooler=False if listen_dsn else pooler, tuned=False
+        )
+        self._sessions = (self._claims, self._results, listening, sweeping, following)
         self._claimer = Claimer(self._statements, settings.worker_id, settings.queues)
-        self._sweeper = Sweeper(self._statements, config, serializer)
+        sender = Sender(self._statements)
+        aftermath = Aftermath(sender)
+        self._sweeper = Sweeper(sender, aftermath, config, serializer)
         self._settler = Settler(self._results, self._statements, self._on_settled)
-        self._listener = WorkListener(listening, names.ready_channel, settings.queues, self._on_ready, self._on_due)
+        self._follower = Follower(self._results, following, aftermath, self._on_followed)
+        self._listener = WorkListener(
+            listening,
+            self._results,
+            names.ready_channel,
+            settings.queues,
+            on_gap=self._on_gap,
+            on_ready=self._on_ready,
+            on_due=self._on_due,
+            on_waiting=self._follower.add_waiting,
+        )
+        worker = worker_row(
+            settings.worker_id, settings.kind, settings.queues, settings.concurrency, settings.heartbeat_interval
+        )
         self._upkeep = Upkeep(
             self._results,
             sweeping,
-            self._statements,
             self._sweeper,
-            worker_row(
-                settings.worker_id,
-                settings.kind,
-                settings.queues,
-                settings.concurrency,
-                settings.heartbeat_interval,
-            ),
+            Lease(sender, worker),
             heartbeat_interval=settings.heartbeat_interval,
             sweep_interval=settings.sweep_interval,
             running=lambda: [running.claimed for running in self._running.values()],
+            on_rescued=self._on_settled,
         )
         # By attempt, not by job: one that was rescued may be claimed again while its last attempt still runs here.
         self._running: dict[tuple[str, int], Running] = {}
@@ -124,13 +152,14 @@ class Engine:
         self._stray_interval = lease_secs
         self._look_for_strays_at = time.monotonic() + self._stray_interval
         self._look_for_due_at = 0.0
+        self._look_around_at = 0.0
 
     async def run(self) -> None:
         """Work until told to stop, or, in a burst, until nothing is left to do."""
         helpers: list[asyncio.Task[None]] = []
         try:
             await self._register()
-            chores = [self._settler.run(), self._upkeep.run(), self._upkeep.sweep()]
+            chores = [self._settler.run(), self._follower.run(), self._upkeep.run(), self._upkeep.sweep()]
             if self._settings.listen:
                 chores.append(self._listener.run())
             helpers = [asyncio.create_task(chore) for chore in chores]
@@ -185,10 +214,16 @@ class Engine:
                 await self._sleep(self._look_for_due_at - time.monotonic(), self._wake)
                 if time.monotonic() >= self._look_for_due_at:
                     self._may_find_work = True
+                    if not self._listener.is_hearing and time.monotonic() >= self._look_around_at:
+                        self._look_around_at = time.monotonic() + self._settings.poll_interval
+                        self._follower.look_around(now=False)
 
     def _free_slots(self) -> int:
         # Results that are not settled yet count against the limit only when they pile up.
         backlog = max(0, len(self._settler) - 2 * self._settings.concurrency)
+        if not self._upkeep.holds_lease():
+            # What it claims now, others would take away at once.
+            return 0
         return max(0, self._settings.concurrency - len(self._running) - backlog)
 
     async def _claim(self) -> None:
@@ -245,7 +280,7 @@ class Engine:
 
     async def _is_exhausted(self) -> bool:
         """Whether a burst is over: nothing runs, everything is settled, and nothing is ready, not even under a lock."""
-        if self._running or self._may_find_work or len(self._settler):
+        if self._running or self._may_find_work or len(self._settler) or len(self._follower):
             return False
         async with self._claims.use() as connection:
             promotion = await self._sweeper.promote_due(connection)
@@ -291,6 +326,11 @@ class Engine:
 
     # What is heard from the others
 
+    def _on_gap(self) -> None:
+        self._on_ready()
+        self._on_due()
+        self._follower.look_around(now=True)
+
     def _on_ready(self) -> None:
         self._may_find_work = True
         self._wake.set()
@@ -299,8 +339,15 @@ class Engine:
         self._look_for_due_at = 0.0
         self._wake.set()
 
+    def _on_followed(self, released: bool) -> None:
+        if released:
+            self._may_find_work = True
+        self._wake.set()
+
     def _on_settled(self, settled: Iterable[Settled]) -> None:
         for each in settled:
+            if each.is_over:
+                self._follower.add(each)
             # The end of a job with a group lets another one run, in any queue.
             if each.grouped or each.status == JobStatus.Queued.value:
                 self._may_find_work = True
@@ -346,7 +393,7 @@ class Engine:
                 logger.warning("job %s (%s) cannot be stopped", running.claimed.id, running.claimed.function)
         # Asked to leave, it takes a moment all the same: what has been cancelled gets to its end, and is given back.
         await self._wait_while(lambda: bool(self._running or len(self._settler)), LEAVING_SECS, leave=False)
-        await self._wait_while(lambda: bool(len(self._settler)), patience_secs)
+        await self._wait_while(lambda: bool(len(self._settler) or len(self._follower)), patience_secs)
         if len(self._settler):
             logger.error("%d results could not be settled: their jobs are going to run again", len(self._settler))
 

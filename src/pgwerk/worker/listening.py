@@ -1,17 +1,22 @@
 """Hearing of new work.
 
-The channel carries the name of a queue in which something became ready (`q...`), or the time of a scheduled job that is
-the first one due (`d...`). A notification is a reason to look, never a message to rely on: the worker polls as well.
+The channel carries the name of a queue in which something became ready (`q...`), the time of a scheduled job that is
+the first one due (`d...`), or the ids of jobs that wait for others and were part of somebody's transaction (`w...`). A
+notification is a reason to look, never a message to rely on: the worker polls as well. Behind a pooler, and where
+notifications do not arrive, it only polls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import psycopg
 
+from pgwerk._async.connections import WerkCursor
+from pgwerk._async.listening import DISTRUST_SECS, listen
+from pgwerk._core.ids import normalize_id
 from pgwerk.worker.session import Backoff, Session
 
 logger = logging.getLogger("pgwerk.worker")
@@ -22,46 +27,75 @@ class WorkListener:
 
     Args:
         session: A connection of its own.
+        sending: Another connection, for the notification that tries it out.
         channel: The channel.
         queues: The worker's queues.
+        on_gap: Called when it has begun to listen: what was notified before, nobody has heard.
         on_ready: Called when something became ready in one of them.
         on_due: Called when a job was scheduled before all others.
+        on_waiting: Called with the ids of jobs that wait for others and have just been committed.
+
+    Attributes:
+        is_hearing: Whether it would hear a notification.
     """
 
     def __init__(
         self,
         session: Session,
+        sending: Session,
         channel: str,
         queues: Collection[str],
+        *,
+        on_gap: Callable[[], None],
         on_ready: Callable[[], None],
         on_due: Callable[[], None],
+        on_waiting: Callable[[Iterable[str]], None],
     ) -> None:
+        self.is_hearing = False
         self._session = session
+        self._sending = sending
         self._channel = channel
         self._queues = frozenset(queues)
+        self._on_gap = on_gap
         self._on_ready = on_ready
         self._on_due = on_due
+        self._on_waiting = on_waiting
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled, or until it turns out that there is no point in it."""
         backoff = Backoff()
         while True:
             try:
                 async with self._session.use() as connection:
-                    await connection.execute(f"LISTEN {self._channel}".encode())
-                    backoff.reset()
-                    # Nobody has heard what was notified before.
-                    self._on_ready()
-                    self._on_due()
-                    async for notification in connection.notifies():
-                        self._hear(notification.payload)
+                    if self._session.is_pooled:
+                        break
+                    if await listen(connection, self._channel, self._send):
+                        backoff.reset()
+                        self.is_hearing = True
+                        self._on_gap()
+                        async for notification in connection.notifies():
+                            self._hear(notification.payload)
+                pause = DISTRUST_SECS
+                logger.warning("notifications do not arrive, polling goes on (next try in %.0f s)", pause)
             except psycopg.Error as error:
                 pause = backoff.next()
                 logger.warning("cannot listen for work, polling goes on (next try in %.1f s): %s", pause, error)
-                await asyncio.sleep(pause)
+            finally:
+                self.is_hearing = False
+            await self._session.close()
+            await asyncio.sleep(pause)
+        await self._session.close()
+
+    async def _send(self, command: bytes) -> None:
+        async with self._sending.use() as connection:
+            await WerkCursor(connection).execute(command)
 
     def _hear(self, payload: str) -> None:
-        if payload.startswith("d"):
+        kind, rest = payload[:1], payload[1:]
+        if kind == "d":
             self._on_due()
-        elif payload[1:] in self._queues:
+        elif kind == "w":
+            # Another release may have sent it, or anybody who can connect.
+            self._on_waiting(filter(None, map(normalize_id, rest.split(","))))
+        elif kind == "q" and rest in self._queues:
             self._on_ready()

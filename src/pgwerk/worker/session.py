@@ -9,17 +9,20 @@ import time
 from collections.abc import AsyncIterator
 
 import psycopg
-from psycopg import conninfo
 
-from pgwerk._async.connections import Connection, behind_pooler, open_connection
+from pgwerk._async.connections import Connection, open_connection, unless_given
+from pgwerk._async.poolers import behind_pooler, let_prepare
+from pgwerk._core.poolers import check_pooler
 
 FIRST_PAUSE_SECS = 0.1
 LONGEST_PAUSE_SECS = 10.0
+SHORTEST_HITCH_SECS = 1.0
 
 # A worker's statements find their rows by an index, always. A plan made while the tables were small, and kept because
 # the statement is prepared, may say otherwise long after they have grown. As there is one plan for all parameters, the
 # server need not make a new one each time to see whether it would be better (0.3 ms of a claim). In UTC, times are read
-# without looking up a zone.
+# without looking up a zone. Behind a pooler there are neither these settings nor prepared statements: each statement is
+# planned anew, with what the server knows about the tables at that moment.
 _SETTINGS = (
     b"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; "
     b"SET plan_cache_mode = force_generic_plan; SET timezone = 'UTC'; "
@@ -33,20 +36,33 @@ class Session:
     Args:
         dsn: Connection string of libpq.
         silence_secs: Seconds after which a peer that does not answer counts as lost.
+        pooler: Whether it is a pooler that answers; "auto" finds out each time it connects.
+        tuned: Whether statements run on it that the settings are for.
+
+    Attributes:
+        is_pooled: Whether a pooler answers; known while connected.
     """
 
-    def __init__(self, dsn: str, *, silence_secs: float) -> None:
-        given = conninfo.conninfo_to_dict(dsn)
-        added = {name: value for name, value in _keepalives(silence_secs).items() if name not in given}
-        self._dsn = conninfo.make_conninfo(dsn, **added)
+    def __init__(self, dsn: str, *, silence_secs: float, pooler: bool | str = "auto", tuned: bool = True) -> None:
+        self._dsn = dsn
+        self._options = unless_given(dsn, _options(silence_secs))
+        self._hitch_secs = max(silence_secs / 3, SHORTEST_HITCH_SECS)
+        self._pooler = check_pooler(pooler)
+        self._tuned = tuned
+        self.is_pooled = bool(self._pooler)
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
         self._connected_at: float | None = None
+        self._began_at: float | None = None
 
     @property
     def connected_secs(self) -> float:
-        """For how long the connection has been there without a fault; 0 when it is not."""
-        return 0.0 if self._connected_at is None else time.monotonic() - self._connected_at
+        """For how long the server has been there without a fault or a hitch; 0 when it is not.
+
+        A hitch is a third of `silence_secs` without an answer: a pooler that does not reach the server keeps its
+        clients, and lets them wait; so does a server whose disk hangs.
+        """
+        return 0.0 if self._connected_at is None or self._has_hitch() else time.monotonic() - self._connected_at
 
     @contextlib.asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
@@ -61,6 +77,7 @@ class Session:
                 self._connected_at = None
                 connection = self._connection = await self._open()
                 self._connected_at = time.monotonic()
+            self._began_at = time.monotonic()
             try:
                 yield connection
             except BaseException:
@@ -69,6 +86,10 @@ class Session:
                     self._connected_at = None
                     await connection.close()
                 raise
+            finally:
+                if self._connected_at is not None and self._has_hitch():
+                    self._connected_at = time.monotonic()
+                self._began_at = None
 
     async def close(self) -> None:
         """Close the connection."""
@@ -77,12 +98,17 @@ class Session:
                 await self._connection.close()
                 self._connection = None
 
+    def _has_hitch(self) -> bool:
+        return self._began_at is not None and time.monotonic() - self._began_at > self._hitch_secs
+
     async def _open(self) -> Connection:
-        connection = await open_connection(self._dsn)
+        connection = await open_connection(self._dsn, **self._options)
         try:
-            if not await behind_pooler(connection):
+            self.is_pooled = await behind_pooler(connection) if self._pooler is None else self._pooler
+            if self._tuned and not self.is_pooled:
                 await connection.execute(_SETTINGS)
                 connection.prepare_threshold = 2
+                let_prepare(connection)
         except BaseException:
             await connection.close()
             raise
@@ -110,7 +136,7 @@ class Backoff:
         return pause
 
 
-def _keepalives(silence_secs: float) -> dict[str, str]:
+def _options(silence_secs: float) -> dict[str, str]:
     """Have the system find out that a peer is gone; what the connection string says takes precedence."""
     idle = max(1, round(silence_secs / 2))
     return {
@@ -120,5 +146,5 @@ def _keepalives(silence_secs: float) -> dict[str, str]:
         "keepalives_interval": str(max(1, idle // 3)),
         "keepalives_count": "3",
         "tcp_user_timeout": str(round(silence_secs * 1000)),
-        "application_name": "pgwerk worker",
+        "fallback_application_name": "pgwerk worker",
     }

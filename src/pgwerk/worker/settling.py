@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 import psycopg
 
 from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._async.settling import is_fault_of_a_row
 from pgwerk._core.failures import storable
 from pgwerk._core.inserts import Settled, Settlement, fence_params, settle_params
 from pgwerk._core.models import ExecutionStatus, JobStatus
@@ -94,7 +95,7 @@ class Settler:
         try:
             settled = await self._send(connection, batch)
         except (psycopg.Error, UnicodeError) as error:
-            if not _is_fault_of_a_row(error):
+            if not is_fault_of_a_row(error):
                 raise
             await self._settle_apart(connection, batch, error)
             return
@@ -108,11 +109,7 @@ class Settler:
     async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> list[Settled]:
         """Settle in one statement, and tell what became of the jobs."""
         cursor = await WerkCursor(connection).execute(self._statements["settle"], settle_params(batch), binary=True)
-        settled = [Settled(*row) for row in await cursor.fetchall()]
-        removable = [each.job_id for each in settled if each.removable]
-        if removable:
-            await cursor.execute(self._statements["remove_failed"], {"ids": removable})
-        return settled
+        return [Settled(*row) for row in await cursor.fetchall()]
 
     async def _settle_apart(self, connection: Connection, batch: Sequence[Settlement], error: Exception) -> None:
         """The server refuses a batch because of what is in one of its rows: find that one, and fail it."""
@@ -148,13 +145,3 @@ class Settler:
         for each in settlements:
             self._pending.pop(each.key, None)
             logger.warning("the outcome of attempt %d at job %s was dropped: %s", each.attempt, each.job_id, reason)
-
-
-def _is_fault_of_a_row(error: Exception) -> bool:
-    """Whether the server would take the batch without one of its rows; else it takes none, for now or for ever.
-
-    These are data that cannot be stored (class 22 of SQLSTATE), violated constraints (23), limits of the server (54).
-    """
-    if isinstance(error, (UnicodeError, psycopg.DataError, psycopg.IntegrityError)):
-        return True
-    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("54")

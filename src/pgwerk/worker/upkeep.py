@@ -10,20 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
-import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import psycopg
 
-from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._async.connections import Connection
+from pgwerk._async.leases import Lease
 from pgwerk._async.sweeping import Sweeper
-from pgwerk._sql import Statements
-from pgwerk.worker.claimed import Claimed
+from pgwerk._core.claimed import Claimed
+from pgwerk._core.inserts import Settled
 from pgwerk.worker.session import Backoff, Session
 
 logger = logging.getLogger("pgwerk.worker")
@@ -35,34 +32,35 @@ class Upkeep:
     Args:
         session: The connection for heartbeats and rescues.
         sweeping: The connection for sweeps, which may take long; it is closed in between.
-        statements: The statements.
         sweeper: Does the sweeping.
-        worker: The constant columns of the worker's row.
+        lease: The worker's lease.
         heartbeat_interval: Seconds between heartbeats.
         sweep_interval: Seconds between sweeps.
         running: Gives the jobs that the worker runs.
+        on_rescued: Called with what became of the jobs of lost workers.
     """
 
     def __init__(
         self,
         session: Session,
         sweeping: Session,
-        statements: Statements,
         sweeper: Sweeper,
-        worker: Mapping[str, Any],
+        lease: Lease,
         *,
         heartbeat_interval: float,
         sweep_interval: float,
         running: Callable[[], Sequence[Claimed]],
+        on_rescued: Callable[[Iterable[Settled]], None],
     ) -> None:
         self._session = session
         self._sweeping = sweeping
-        self._statements = statements
         self._sweeper = sweeper
-        self._worker = worker
+        self._lease = lease
         self._heartbeat_interval = heartbeat_interval
         self._sweep_interval = sweep_interval
         self._running = running
+        self._on_rescued = on_rescued
+        self._beaten_at = 0.0
         self._reconsider = asyncio.Event()
 
     async def run(self) -> None:
@@ -74,7 +72,8 @@ class Upkeep:
                 async with self._session.use() as connection:
                     await self.beat(connection)
                     if self._is_settled_in():
-                        await self._sweeper.rescue(connection)
+                        # What follows goes elsewhere: it may take long, and the lease must not wait for it.
+                        self._on_rescued(await self._sweeper.rescue(connection))
                 backoff.reset()
                 await self._rest(began)
             except psycopg.Error as error:
@@ -96,14 +95,12 @@ class Upkeep:
 
     async def beat(self, connection: Connection) -> None:
         """Extend the worker's lease, and the deadlines of its jobs."""
-        running = self._running()
-        cursor = WerkCursor(connection)
-        await cursor.execute(self._statements["heartbeat"], {**self._worker, "running": len(running)})
-        touched = [claimed.id for claimed in running if claimed.heartbeat_secs is not None]
-        if touched:
-            await cursor.execute(
-                self._statements["touch_job"], {"ids": sorted(touched), "worker_id": self._worker["id"]}
-            )
+        await self._lease.extend(connection, self._running())
+        self._beaten_at = time.monotonic()
+
+    def holds_lease(self) -> bool:
+        """Whether the last heartbeat is young enough, as far as this worker knows."""
+        return time.monotonic() < self._beaten_at + self._lease.secs
 
     async def sweep(self) -> None:
         """Sweep now and then, until cancelled."""
@@ -113,7 +110,9 @@ class Upkeep:
             if self._is_settled_in():
                 try:
                     async with self._sweeping.use() as connection:
-                        await self._sweeper.sweep(connection)
+                        # To connect may have taken long, too.
+                        if self._is_settled_in():
+                            await self._sweeper.sweep(connection)
                 except psycopg.Error as error:
                     logger.warning("sweep failed (next try in %.1f s): %s", self._sweep_interval, error)
                 await self._sweeping.close()
@@ -121,37 +120,13 @@ class Upkeep:
 
     async def leave(self, connection: Connection) -> None:
         """Take the worker off the list: it runs nothing any more."""
-        await WerkCursor(connection).execute(self._statements["remove_worker"], {"id": self._worker["id"]})
+        await self._lease.end(connection)
 
     def _is_settled_in(self) -> bool:
         """Whether the other workers have had the time to come back, if they have been cut off as well."""
-        lease_secs: float = self._worker["lease_secs"]
-        return self._session.connected_secs >= lease_secs
+        return self._session.connected_secs >= self._lease.secs
 
     def _interval(self) -> float:
         """Seconds between beats: often enough for the job with the shortest deadline."""
         deadlines = [claimed.heartbeat_secs for claimed in self._running() if claimed.heartbeat_secs is not None]
         return min([self._heartbeat_interval, *(deadline / 3 for deadline in deadlines)])
-
-
-def worker_row(
-    worker_id: str, kind: str, queues: Sequence[str], concurrency: int, heartbeat_interval: float
-) -> dict[str, Any]:
-    """The constant columns of a worker's row."""
-    return {
-        "id": worker_id,
-        "kind": kind,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "queues": list(queues),
-        "concurrency": concurrency,
-        "version": _version(),
-        "lease_secs": 3.0 * heartbeat_interval,
-    }
-
-
-def _version() -> str:
-    try:
-        return metadata.version("pgwerk")
-    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"

@@ -74,7 +74,7 @@ CREATE UNIQUE INDEX {jobs_key} ON {jobs} (key) WHERE key IS NOT NULL;
 -- The backstop: two running jobs of one group are impossible, whatever a claim does.
 CREATE UNIQUE INDEX {jobs_running_group} ON {jobs} (group_key)
     WHERE status IN ('active', 'aborting') AND group_key IS NOT NULL;
-CREATE INDEX {jobs_expiry} ON {jobs} (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX {jobs_expiry} ON {jobs} (expires_at, id) WHERE expires_at IS NOT NULL;
 CREATE INDEX {jobs_callbacks} ON {jobs} (id) WHERE callback_due IS NOT NULL;
 
 -- One row for each attempt that has ended. No foreign key to the jobs: it would look up and lock the job once more for
@@ -91,14 +91,16 @@ CREATE TABLE {executions} (
     PRIMARY KEY (job_id, attempt)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
 
+-- No foreign key to the parent: a row that somebody deletes by hand must not take along what its children wait for. The
+-- statement that inserts a child locks its parents as a foreign key would, and the ones that delete jobs see to the rest.
 CREATE TABLE {dependencies} (
     child_id uuid NOT NULL REFERENCES {jobs} (id) ON DELETE CASCADE,
-    parent_id uuid NOT NULL REFERENCES {jobs} (id) ON DELETE CASCADE,
+    parent_id uuid NOT NULL,
     allow_failure boolean NOT NULL DEFAULT false,
     PRIMARY KEY (child_id, parent_id),
     CHECK (child_id <> parent_id)
 );
-CREATE INDEX {dependencies_parent} ON {dependencies} (parent_id);
+CREATE INDEX {dependencies_parent} ON {dependencies} (parent_id, child_id);
 
 -- Nothing refers to a worker by foreign key, so that this table can be unlogged and empty after a crash.
 CREATE {unlogged} TABLE {workers} (

@@ -11,6 +11,9 @@ from pgwerk._sql.rendering import render
 AWAITED_SECS = 60
 """The least time for which the row of a job is kept that somebody waits for: who polls must find it."""
 
+_VARIANTS = {"list_newest_jobs": ("list_jobs", {"direction": "DESC"})}
+"""Statements that share a file with another one: the name of the file, and what is different in it."""
+
 
 def _job_columns(alias: str) -> str:
     """The columns of `Job`, in the order of its fields, in types that need no adapter beyond text and numbers."""
@@ -19,7 +22,7 @@ def _job_columns(alias: str) -> str:
 
 
 class Statements:
-    """The statements for one pair of schema and prefix, by the name of their file.
+    """The statements for one pair of schema and prefix, by the name of their file, or of a variant.
 
     They are `bytes`: psycopg takes those as they are, and keeps what it makes of them in a cache.
     """
@@ -30,13 +33,29 @@ class Statements:
             **names.placeholders(),
             "job_columns": _job_columns("j"),
             "awaited_secs": str(AWAITED_SECS),
+            "direction": "ASC",
         }
         self._rendered: dict[str, bytes] = {}
+        self._parted: dict[tuple[str, frozenset[str]], bytes] = {}
 
     def __getitem__(self, name: str) -> bytes:
         """The statement in the file of this name."""
         rendered = self._rendered.get(name)
         if rendered is None:
+            file, different = _VARIANTS.get(name, (name, {}))
+            text = files(__package__).joinpath(f"{file}.sql").read_text(encoding="utf-8")
+            rendered = self._rendered[name] = render(text, {**self._placeholders, **different}).encode()
+        return rendered
+
+    def with_parts(self, name: str, parts: frozenset[str]) -> bytes:
+        """The statement in the file of this name, with these of its parts: what it does without the others is faster.
+
+        Args:
+            name: The name of the file.
+            parts: The names that lines of the file are marked with.
+        """
+        rendered = self._parted.get((name, parts))
+        if rendered is None:
             text = files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-            rendered = self._rendered[name] = render(text, self._placeholders).encode()
+            rendered = self._parted[name, parts] = render(text, self._placeholders, parts).encode()
         return rendered

@@ -4,9 +4,14 @@
 -- Arrays that are shorter than the others are padded with NULL by unnest, so a column that no job of the call uses
 -- costs an empty array.
 -- Jobs are inserted in the order of their keys: two calls with the same keys wait for each other in one order only.
--- A key that exists already, or came earlier in the call, leaves its job out.
--- Locks: the foreign key's share lock on the parents. Nothing is written when a parent is missing; those are returned.
--- Notified: each queue that got a job which is ready, and the time of a scheduled job that is now the earliest.
+-- A key that exists already, or came earlier in the call, leaves its job out. The lines that see to this, marked with
+-- `keys`, are left out when no job has a key: they cost a twelfth of the time.
+-- Locks: the parents, FOR KEY SHARE, in the order of their ids: that keeps them from being deleted, and nothing else
+-- from happening to them. Nothing is written when a parent is missing; those are returned.
+-- Returned: jobs with a key, and all that are not simply ready from now on. Of the others one, `sample`, speaks for all:
+-- to send and to read ten thousand rows that say the same takes a tenth of the time.
+-- Notified: each queue that got a job which is ready, and the time of a scheduled job that is now the earliest. In the
+-- caller's transaction also the jobs that wait: nobody knows when it commits, and by then their parents may be over.
 WITH input AS (
     SELECT *
     FROM unnest(
@@ -27,10 +32,23 @@ WITH input AS (
 ), timed AS (
     SELECT i.*, coalesce(i.at, statement_timestamp() + coalesce(i.delay, 0) * interval '1 second') AS due
     FROM input i
+), parents AS MATERIALIZED (
+    -- Not to be deleted until this has committed. What a foreign key would lock, and with the same lock.
+    SELECT j.id, j.key
+    FROM {jobs} j
+    WHERE j.id IN (
+        SELECT unnest(%(parents)s::uuid[])
+        UNION ALL
+        SELECT k.id FROM {jobs} k WHERE k.key = ANY (%(parent_keys)s::text[])
+    )
+    ORDER BY j.id
+    FOR KEY SHARE
 ), missing AS (
-    SELECT p.id
-    FROM unnest(%(parents)s::uuid[]) AS p (id)
-    WHERE NOT EXISTS (SELECT FROM {jobs} j WHERE j.id = p.id) AND p.id <> ALL (%(id)s::uuid[])
+    SELECT DISTINCT p.id
+    FROM unnest(%(parents)s::uuid[], %(parent_keys)s::text[]) AS p (id, key)
+    WHERE NOT EXISTS (SELECT FROM input WHERE input.id = p.id)
+        AND NOT EXISTS (SELECT FROM parents WHERE parents.id = p.id)
+        AND NOT EXISTS (SELECT FROM parents WHERE parents.key = p.key)
 ), inserted AS (
     INSERT INTO {jobs} AS j (
         id, function, queue, status, priority, max_attempts, attempts_per_round, scheduled_at, enqueued_at, key,
@@ -53,20 +71,22 @@ WITH input AS (
         t.repeat_intervals::integer[], t.cron_name, coalesce(t.failure_mode, 'hold'), %(awaited)s
     FROM timed t
     WHERE NOT EXISTS (SELECT FROM missing)
-    ORDER BY t.key COLLATE "C", t.place
-    ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
+    ORDER BY t.key COLLATE "C", t.place                                                             --? keys
+    ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING                                              --? keys
     RETURNING j.id, j.key, j.queue, j.status, j.scheduled_at, j.enqueued_at, j.expires_at
 ), linked AS (
     INSERT INTO {dependencies} (child_id, parent_id, allow_failure)
-    -- A parent of this call that was left out means the job that has its key.
-    SELECT d.child_id, coalesce(here.id, namesake.id, older.id, d.parent_id), d.allow_failure
+    -- A parent of this call that was left out means the job that has its key. One that this snapshot does not see yet
+    -- gives a NULL here, which the table refuses; the client tries again.
+    SELECT d.child_id, coalesce(here.id, namesake.id, older.id, known.id), bool_and(d.allow_failure)
     FROM unnest(%(children)s::uuid[], %(parents)s::uuid[], %(parent_keys)s::text[], %(allow_failure)s::boolean[])
         AS d (child_id, parent_id, parent_key, allow_failure)
     JOIN inserted ON inserted.id = d.child_id
     LEFT JOIN inserted here ON here.id = d.parent_id
     LEFT JOIN inserted namesake ON namesake.key = d.parent_key
-    LEFT JOIN {jobs} older ON older.key = d.parent_key
-    ON CONFLICT DO NOTHING
+    LEFT JOIN parents older ON older.key = d.parent_key
+    LEFT JOIN parents known ON known.id = d.parent_id
+    GROUP BY 1, 2
 ), announced AS (
     SELECT pg_notify({ready_channel}, 'q' || ready.queue) AS done
     FROM (SELECT DISTINCT queue FROM inserted WHERE status = 'queued') AS ready
@@ -74,9 +94,17 @@ WITH input AS (
     SELECT pg_notify({ready_channel}, 'd' || extract(epoch FROM first.due)) AS done
     FROM (SELECT min(scheduled_at) AS due FROM inserted WHERE status = 'scheduled') AS first
     WHERE first.due < coalesce((SELECT min(scheduled_at) FROM {jobs} WHERE status = 'scheduled'), 'infinity')
+    UNION ALL
+    SELECT pg_notify({ready_channel}, 'w' || string_agg(batch.id::text, ',')) AS done
+    FROM (
+        SELECT i.id, (row_number() OVER () - 1) / 200 AS number FROM inserted i WHERE %(joined)s AND i.status = 'waiting'
+    ) AS batch
+    GROUP BY batch.number
 )
 SELECT id::text, status, scheduled_at, enqueued_at, expires_at, (SELECT count(done) FROM announced) AS announced
 FROM inserted
+WHERE key IS NOT NULL OR status <> 'queued' OR scheduled_at <> enqueued_at OR expires_at IS NOT NULL
+    OR id = %(sample)s::uuid
 UNION ALL
 SELECT id::text, 'missing', NULL, NULL, NULL, 0
 FROM missing

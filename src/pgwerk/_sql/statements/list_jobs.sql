@@ -1,8 +1,10 @@
--- Read a page of jobs, the newest first. Ids sort by time, so a page stays where it is while jobs are added, apart from
--- those that come before the first. Takes no locks; the primary key is walked backwards until the page is full.
+-- Read a page of jobs in the order of their ids, which sort by time, or backwards ("list_newest_jobs"). Takes no locks; the
+-- primary key is walked in that order, between two ids if they are given, until the page is full.
 SELECT {job_columns}
 FROM {jobs} j
-WHERE (%(queue)s::text IS NULL OR j.queue = %(queue)s)
+WHERE (%(above)s::uuid IS NULL OR j.id > %(above)s)
+    AND (%(below)s::uuid IS NULL OR j.id < %(below)s)
+    AND (%(queue)s::text IS NULL OR j.queue = %(queue)s)
     AND (%(statuses)s::text[] IS NULL OR j.status = ANY (%(statuses)s))
     AND (%(worker_id)s::uuid IS NULL OR j.worker_id = %(worker_id)s)
     AND (%(schedule_name)s::text IS NULL OR j.cron_name = %(schedule_name)s)
@@ -12,5 +14,5 @@ WHERE (%(queue)s::text IS NULL OR j.queue = %(queue)s)
     AND (%(retried)s::boolean IS NULL OR %(retried)s = EXISTS (
         SELECT FROM {executions} e WHERE e.job_id = j.id AND (j.completed_at IS NULL OR e.attempt < j.attempts)
     ))
-ORDER BY j.id DESC
+ORDER BY j.id {direction}
 LIMIT %(limit)s OFFSET %(offset)s

@@ -1,4 +1,4 @@
-"""A claimed job, as the worker handles it."""
+"""A claimed job, as whoever runs it handles it."""
 
 from __future__ import annotations
 

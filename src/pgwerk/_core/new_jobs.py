@@ -1,0 +1,91 @@
+"""Jobs that have passed every check, and are not in the database yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from attrs import fields
+
+from pgwerk._core.models import Job, JobStatus
+
+_FIELDS = frozenset(attribute.name for attribute in fields(Job))
+_DEFAULTS: Mapping[str, Any] = {"queue": "default", "priority": 0, "max_attempts": 1}
+
+
+class Parent(NamedTuple):
+    """A dependency whose job is known by its id."""
+
+    id: str
+    allow_failure: bool
+
+
+class Options(NamedTuple):
+    """What the options of a job come to. Most jobs have few, so what is left at its default is not in `columns`.
+
+    Attributes:
+        columns: Values by column of the table; `delay` (seconds) and `at` besides.
+        fields: Values by field of `Job`, the required ones among them.
+    """
+
+    columns: Mapping[str, Any]
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Any], meta: object) -> Options:
+        """The options with these columns, in which `meta` is packed, and the metadata as it was given."""
+        job_fields = {**_DEFAULTS, **{name: value for name, value in columns.items() if name in _FIELDS}}
+        if meta is not None:
+            job_fields["meta"] = meta
+        return cls({"queue": _DEFAULTS["queue"], **columns}, job_fields)
+
+
+NO_OPTIONS = Options.of({}, None)
+"""Those of a job for which nothing was said."""
+
+
+class NewJob(NamedTuple):
+    """A job that has passed every check.
+
+    Attributes:
+        id: The job's id.
+        function: The dotted path of the handler.
+        arguments: The handler's arguments, `{"args": [...], "kwargs": {...}}`.
+        payload: The same, packed: JSON text.
+        options: What its options come to.
+        parents: The jobs it waits for.
+        now: When it was prepared, by the client's clock.
+    """
+
+    id: str
+    function: str
+    arguments: dict[str, Any]
+    payload: str
+    options: Options
+    parents: Sequence[Parent]
+    now: datetime
+
+    @property
+    def job(self) -> Job:
+        """The job as it will be; its times are an estimate by the client's clock until the database has spoken."""
+        columns = self.options.columns
+        due = columns.get("at") or self.now + timedelta(seconds=columns.get("delay", 0))
+        status = JobStatus.Scheduled if due > self.now else JobStatus.Queued
+        return self.inserted(JobStatus.Waiting if self.parents else status, due, self.now, None)
+
+    def inserted(
+        self, status: JobStatus, scheduled_at: datetime, enqueued_at: datetime, expires_at: datetime | None
+    ) -> Job:
+        """The job with what the database decided about it."""
+        return Job(
+            id=self.id,
+            function=self.function,
+            status=status,
+            attempts=0,
+            scheduled_at=scheduled_at,
+            enqueued_at=enqueued_at,
+            expires_at=expires_at,
+            payload=self.arguments,
+            **self.options.fields,
+        )

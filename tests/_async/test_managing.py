@@ -1,0 +1,333 @@
+"""Cancel, requeue, abort and delete: one by one and in bulk; `vacuum` and `truncate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from tests import handlers
+from tests._async import _compat
+from tests._async.conftest import MakeApp
+
+from pgwerk import EnqueueParams, ExecutionStatus, Job, JobError, JobNotFound, JobStatus, Retry, Werk, WerkError
+
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
+
+
+async def enqueued(app: Werk, *args: Any, **options: Any) -> Job:
+    job = await app.enqueue(handlers.echo, *args, **options)
+    assert job is not None
+    return job
+
+
+async def failed(app: Werk, **options: Any) -> Job:
+    """A job that has failed."""
+    job = await app.enqueue(handlers.fail, **options)
+    assert job is not None
+    await _compat.burst(app, queues=[job.queue])
+    return job
+
+
+async def status(app: Werk, job: Job) -> JobStatus:
+    found = await app.get_job(job.id)
+    return found.status
+
+
+@pytest.mark.parametrize("job_id", [UNKNOWN, "not a uuid", "", "\0"])
+async def test_unknown_job(app: Werk, job_id: str) -> None:
+    """For a job that is not there, what returns a bool returns False, and deleting it does nothing."""
+    for method in (app.cancel_job, app.requeue_job, app.abort_job):
+        assert False is await method(job_id)
+    await app.delete_job(job_id)
+
+
+async def test_cancel(app: Werk) -> None:
+    """What has not started is cancelled: it ends as aborted, says why, is never claimed, and its waiters hear of it."""
+    queued, scheduled = await enqueued(app), await enqueued(app, _delay=1000)
+    waiting = await enqueued(app, _depends_on=scheduled)
+    for job in (queued, waiting, scheduled):
+        assert await app.cancel_job(job.id)
+        ended = await app.wait_for(job.id, timeout=0)
+        assert (JobStatus.Aborted, "cancelled before it started") == (ended.status, ended.error)
+        assert ended.completed_at is not None
+        assert not await app.cancel_job(job.id)
+    await _compat.burst(app)
+    assert [JobStatus.Aborted] * 3 == [job.status for job in await app.list_jobs()]
+
+
+async def test_cancel_wakes_the_waiter(app: Werk) -> None:
+    """Who waits for a job that is cancelled hears of it without polling."""
+    job = await enqueued(app)
+    waiting = _compat.spawn(app.wait_for, job.id, timeout=20, poll_interval=1000)
+    await _until_awaited(app, job)
+    assert await app.cancel_job(job.id)
+    ended = await waiting.result()
+    assert JobStatus.Aborted is ended.status
+
+
+async def test_what_has_ended_cannot_be_cancelled(app: Werk) -> None:
+    """A job that has ended stays what it is."""
+    job = await enqueued(app)
+    await _compat.burst(app)
+    for method in (app.cancel_job, app.abort_job, app.requeue_job):
+        assert not await method(job.id)
+    assert JobStatus.Complete is await status(app, job)
+
+
+async def test_requeue(app: Werk) -> None:
+    """A failed job runs again with as many attempts as a new one; its history stays, and budgets do not compound."""
+    job = await failed(app, _retry=Retry(max=2))
+    for rounds in (2, 3):
+        assert await app.requeue_job(job.id)
+        again = await app.get_job(job.id)
+        assert (JobStatus.Queued, 2 * rounds - 2, 2 * rounds) == (again.status, again.attempts, again.max_attempts)
+        assert (None, None, None, None) == (again.error, again.completed_at, again.started_at, again.worker_id)
+        assert not await app.requeue_job(job.id)
+        await _compat.burst(app)
+        executions = await app.get_executions(job.id)
+        assert list(range(1, 2 * rounds + 1)) == [each.attempt for each in executions]
+    assert [job.id] == [each.id for each in await app.list_jobs(retried=True)]
+
+
+async def test_requeue_gives_the_whole_budget(app: Werk) -> None:
+    """A job that failed before its attempts were used up gets a full round as well, not what was left and a round."""
+    job = await app.enqueue(handlers.add, "no", "such", "arguments", _retry=5)
+    assert job is not None
+    await _compat.burst(app)
+    assert await app.requeue_job(job.id)
+    again = await app.get_job(job.id)
+    assert (1, 6) == (again.attempts, again.max_attempts)
+
+
+async def test_requeue_of_a_cancelled_job(app: Werk) -> None:
+    """A cancelled job can be requeued, runs at once, and its time to live begins anew."""
+    job = await enqueued(app, 5, _delay=1000, _ttl=300)
+    await app.cancel_job(job.id)
+    assert await app.requeue_job(job.id)
+    again = await app.get_job(job.id)
+    assert again.expires_at is not None
+    assert 300 == (again.expires_at - again.scheduled_at).total_seconds()
+    await _compat.burst(app)
+    ended = await app.get_job(job.id)
+    assert (JobStatus.Complete, 5) == (ended.status, ended.result)
+
+
+async def test_abort_is_requested(app: Werk) -> None:
+    """A running job that is asked to abort ends as aborted, whatever comes of it; others are not asked."""
+    idle = await enqueued(app, _delay=1000)
+    assert not await app.abort_job(idle.id)
+    for handler, args in ((handlers.stubborn, (0.3,)), (handlers.fail_later, (0.3,))):
+        job = await app.enqueue(handler, *args, _retry=3)
+        assert job is not None
+        async with _compat.working(app):
+            while not await app.abort_job(job.id):
+                await _compat.pause()
+            assert JobStatus.Aborting is await status(app, job)
+            assert await app.abort_job(job.id)
+            ended = await app.wait_for(job.id, timeout=20)
+        assert (JobStatus.Aborted, None) == (ended.status, ended.result)
+        (execution,) = await app.get_executions(job.id)
+        assert ExecutionStatus.Aborted is execution.status
+
+
+async def test_delete(app: Werk) -> None:
+    """A deleted job is gone with its history, and its key is free."""
+    job = await enqueued(app, _key="k")
+    await _compat.burst(app)
+    await app.delete_job(job.id)
+    for method in (app.get_job, app.get_executions, app.get_job_dependencies):
+        with pytest.raises(JobNotFound):
+            await method(job.id)
+    await app.delete_job(job.id)
+    assert await app.enqueue(handlers.echo, _key="k") is not None
+
+
+async def test_deleted_while_it_runs(app: Werk) -> None:
+    """What comes of a running job that was deleted is dropped, and the worker goes on."""
+    job = await app.enqueue(handlers.stubborn, 0.3)
+    assert job is not None
+    async with _compat.working(app):
+        while JobStatus.Active is not await status(app, job):
+            await _compat.pause()
+        await app.delete_job(job.id)
+        assert 7 == await app.apply(handlers.echo, 7, timeout=20)
+    assert [7] == [each.result for each in await app.list_jobs()]
+
+
+async def test_deletion_ends_the_wait(app: Werk) -> None:
+    """Who waits for a job that is deleted gets `JobNotFound`, without polling."""
+    job = await enqueued(app)
+    waiting = _compat.spawn(app.wait_for, job.id, timeout=20, poll_interval=1000)
+    await _until_awaited(app, job)
+    await app.delete_job(job.id)
+    with pytest.raises(JobNotFound):
+        await waiting.result()
+
+
+async def test_bulk_requeue(app: Werk) -> None:
+    """`bulk_requeue_jobs` takes failed and aborted jobs, of one queue or one handler if told so, and counts them."""
+    first = await failed(app, _queue="a")
+    second = await failed(app, _queue="b")
+    cancelled = await enqueued(app, _queue="a")
+    await app.cancel_job(cancelled.id)
+    done = await enqueued(app, _queue="c")
+    await _compat.burst(app, queues=["c"])
+    assert 0 == await app.bulk_requeue_jobs("c")
+    assert 1 == await app.bulk_requeue_jobs(queue="a", function_name="tests.handlers.fail")
+    assert [JobStatus.Queued, JobStatus.Failed, JobStatus.Aborted, JobStatus.Complete] == [
+        await status(app, job) for job in (first, second, cancelled, done)
+    ]
+    assert 2 == await app.bulk_requeue_jobs()
+    assert 0 == await app.bulk_requeue_jobs()
+
+
+async def test_bulk_cancel(app: Werk) -> None:
+    """`bulk_cancel_jobs` takes all that has not started, of one queue if told so, and counts it."""
+    jobs = [await enqueued(app, _queue="a", _group=group) for group in (None, "g")]
+    jobs += [await enqueued(app, _queue="a", _delay=1000), await enqueued(app, _queue="a", _depends_on=jobs[0])]
+    other = await enqueued(app, _queue="b")
+    assert 4 == await app.bulk_cancel_jobs("a")
+    assert [JobStatus.Aborted] * 4 == [await status(app, job) for job in jobs]
+    assert JobStatus.Queued is await status(app, other)
+    assert 1 == await app.bulk_cancel_jobs()
+    assert 0 == await app.bulk_cancel_jobs()
+
+
+async def test_bulk_in_batches(app: Werk, dsn: str, schema: str) -> None:
+    """More jobs than fit into one batch are all cancelled, requeued and purged, their history included."""
+    await app.enqueue_many([EnqueueParams(handlers.echo, (number,)) for number in range(1201)])
+    assert 1201 == await app.bulk_cancel_jobs()
+    assert 1201 == await app.bulk_requeue_jobs()
+    await _compat.burst(app, concurrency=500)
+    assert 0 == await app.purge_jobs(["failed", "aborted"], 0)
+    assert 1201 == await app.purge_jobs(JobStatus.Complete, 0)
+    assert [] == await app.list_jobs()
+    for table in ("jobs", "executions"):
+        assert 0 == await _count(dsn, schema, table)
+
+
+async def test_purge_by_age(app: Werk, dsn: str, schema: str) -> None:
+    """`purge_jobs` takes what ended long enough ago, and nothing that has not ended."""
+    old, new = await failed(app), await failed(app)
+    waiting = await enqueued(app)
+    await _age(dsn, schema, old, days=8)
+    assert 0 == await app.purge_jobs(["complete"], 0)
+    assert 1 == await app.purge_jobs(["failed", "complete"], older_than_days=7)
+    assert {new.id, waiting.id} == {job.id for job in await app.list_jobs()}
+    assert 1 == await app.purge_jobs(("failed", JobStatus.Aborted), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((["complete", "queued"], 1), ValueError, "statuses must be one of 'complete', 'failed', 'aborted'"),
+        (("active", 1), ValueError, "statuses must be one of"),
+        (([], 1), ValueError, "statuses must not be empty"),
+        ((5, 1), TypeError, "statuses must be a list"),
+        ((["complete"], -1), ValueError, "older_than_days must be at least 0"),
+        ((["complete"], "1"), TypeError, "older_than_days must be a number"),
+        ((["complete"], float("nan")), ValueError, "older_than_days must be finite"),
+    ],
+)
+async def test_bad_purge_is_refused(
+    app: Werk, arguments: tuple[Any, Any], error: type[Exception], message: str
+) -> None:
+    """A purge of what has not ended, or with an age that makes no sense, is refused, and deletes nothing."""
+    await enqueued(app)
+    with pytest.raises(error) as caught:
+        await app.purge_jobs(*arguments)
+    assert message in str(caught.value)
+    assert 1 == len(await app.list_jobs())
+
+
+@pytest.mark.parametrize("bad", [5, "", "a\0b"])
+async def test_bad_bulk_filters_are_refused(app: Werk, bad: Any) -> None:
+    """A queue or a function that no job could have is refused by name."""
+    with pytest.raises((TypeError, ValueError), match="queue"):
+        await app.bulk_cancel_jobs(bad)
+    with pytest.raises((TypeError, ValueError), match="function_name"):
+        await app.bulk_requeue_jobs(function_name=bad)
+
+
+async def test_requeued_row_is_not_purged(app: Werk, dsn: str, schema: str) -> None:
+    """A failed job that is requeued while a sweep or a purge looks at it stays."""
+    job = await failed(app, _failure_ttl=1000)
+    table = sql.Identifier(schema, "_pgwerk_jobs")
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        past = sql.SQL("UPDATE {} SET expires_at = now() - interval '1 s'").format(table)
+        await connection.execute(past)
+        await connection.commit()
+        # Somebody requeues it, in a transaction that is not over when the sweep comes along.
+        forged = "UPDATE {} SET status = 'queued', completed_at = NULL, expires_at = NULL, max_attempts = 2"
+        await connection.execute(sql.SQL(forged).format(table))
+        await app.sweep()
+        assert 0 == await app.purge_jobs("failed", 0)
+        await connection.commit()
+    assert JobStatus.Queued is await status(app, job)
+
+
+async def test_vacuum(app: Werk, dsn: str, schema: str) -> None:
+    """`vacuum` vacuums and analyzes every table."""
+    await enqueued(app)
+    await app.vacuum()
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        cursor = await connection.execute(
+            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = %s AND c.relkind = 'r' AND c.reltuples < 0",
+            [schema],
+        )
+        assert (0,) == await cursor.fetchone()
+
+
+async def test_truncate(app: Werk, make_app: MakeApp) -> None:
+    """`truncate` deletes everything where it is allowed, and says how to allow it where it is not."""
+    job = await enqueued(app)
+    await enqueued(app, _depends_on=job)
+    with pytest.raises(WerkError, match="allow_truncate=True"):
+        await app.truncate()
+    assert 2 == len(await app.list_jobs())
+    allowed = make_app(config={"allow_truncate": True})
+    await allowed.truncate()
+    assert [] == await app.list_jobs()
+    assert await app.enqueue(handlers.echo) is not None
+
+
+async def test_cancelled_job_raises_from_apply(app: Werk) -> None:
+    """Who waits with `apply` for a job that is cancelled gets a `JobError` that says so."""
+    waiting = _compat.spawn(app.apply, handlers.echo, timeout=20)
+    jobs = await app.list_jobs()
+    while not jobs:
+        await _compat.pause()
+        jobs = await app.list_jobs()
+    assert await app.cancel_job(jobs[0].id)
+    with pytest.raises(JobError, match="aborted: cancelled before it started"):
+        await waiting.result()
+
+
+async def _until_awaited(app: Werk, job: Job) -> None:
+    """Wait until the job is marked as awaited, which its waiter does when it already listens."""
+    table = sql.Identifier(app.config.schema, f"{app.config.prefix}_jobs")
+    query = sql.SQL("SELECT awaited FROM {} WHERE id = %s").format(table)
+    async with await psycopg.AsyncConnection.connect(app.dsn, autocommit=True) as connection:
+        while True:
+            cursor = await connection.execute(query, [job.id])
+            if (True,) == await cursor.fetchone():
+                return
+            await _compat.pause()
+
+
+async def _count(dsn: str, schema: str, table: str) -> int:
+    query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, f"_pgwerk_{table}"))
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        cursor = await connection.execute(query)
+        row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _age(dsn: str, schema: str, job: Job, *, days: int) -> None:
+    query = sql.SQL("UPDATE {} SET completed_at = completed_at - %s * interval '1 day' WHERE id = %s")
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        await connection.execute(query.format(sql.Identifier(schema, "_pgwerk_jobs")), [days, job.id])

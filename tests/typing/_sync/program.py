@@ -1,0 +1,142 @@
+# Generated from tests/typing/_async/program.py by `python tools/unasync_build.py`.
+# Do not edit: change that file and run the command again.
+
+"""A program as users write it: nothing in it may be unknown to a strict type checker."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from tests.typing import handlers
+
+from pgwerk import (
+    Callback,
+    Dependency,
+    EnqueueParams,
+    FailureMode,
+    Job,
+    JobError,
+    JobExecution,
+    JobStatus,
+    JSONSerializer,
+    Repeat,
+    Retry,
+    Serializer,
+    SyncEnqueuer,
+    SyncWerk,
+    WerkConfig,
+)
+
+
+def make_client(dsn: str) -> SyncWerk:
+    serializer: Serializer = JSONSerializer()
+    app = SyncWerk(
+        dsn,
+        config=WerkConfig(prefix="_jobs", sweep_interval=30.0),
+        schema="jobs",
+        serializer=serializer,
+        max_active_secs=600,
+        log_level="INFO",
+        log_format="json",
+        auto_migrate=False,
+        pool_size=4,
+        pooler="auto",
+        listen_dsn=dsn,
+        allowed_functions=["myapp.tasks.*"],
+    )
+    app.on_startup(warm_up)
+    app.on_shutdown(warm_up)
+    app.register_before_enqueue(announce)
+    app.unregister_before_enqueue(announce)
+    return app
+
+
+def warm_up() -> None:
+    print("ready")
+
+
+def announce(job: Job) -> None:
+    print(job.function)
+
+
+def enqueue(app: SyncWerk, connection: psycopg.Connection) -> list[str]:
+    first = app.enqueue(handlers.add, 1, b=2)
+    assert first is not None
+    second = app.enqueue(
+        handlers.greet,
+        "you",
+        loud=True,
+        _queue="mail",
+        _priority=5,
+        _delay=timedelta(minutes=1),
+        _retry=Retry(max=4, intervals=[10, 60, 300]),
+        _key="greeting",
+        _meta={"tenant": 7},
+        _on_success=Callback(handlers.find, timeout=10),
+        _on_failure="myapp.tasks.failed",
+        _repeat=Repeat(times=5, interval=3600),
+        _depends_on=[first, Dependency(first.id, allow_failure=True)],
+        _failure_mode=FailureMode.Hold,
+    )
+    with connection.transaction():
+        app.enqueue("myapp.tasks.add", 1, _at=datetime.now(UTC), _conn=connection)
+    specs = [EnqueueParams(handlers.add, kwargs={"a": number}, queue="bulk") for number in range(100)]
+    many = app.enqueue_many(specs, _conn=connection)
+    return [job.id for job in [first, second, *many] if job is not None]
+
+
+def make_enqueuer(app: SyncWerk) -> SyncEnqueuer[Job]:
+    return app.options(queue="mail", retry=Retry(max=3), on_failure=handlers.anything, wait_timeout=30)
+
+
+def enqueue_bound(mail: SyncEnqueuer[Job]) -> Job | None:
+    job = mail.enqueue(handlers.greet, "you", loud=True)
+    print(job.id)
+    return mail.options(key="once").enqueue(handlers.add, 1)
+
+
+def wait(app: SyncWerk, mail: SyncEnqueuer[Job], job_id: str) -> int:
+    total = app.apply(handlers.add, 1, b=2, timeout=10)
+    total += sum(app.map(handlers.plain_add, [{"a": number} for number in range(10)], timeout=10))
+    total += mail.apply(handlers.add, total)
+    for result in mail.map(handlers.add, [{"a": 1}], return_exceptions=True):
+        total += 0 if isinstance(result, JobError) else result
+    try:
+        ended = app.wait_for(job_id, timeout=60)
+    except JobError as error:
+        print(error.job.error)
+    else:
+        print(ended.status.is_terminal, ended.result)
+    return total
+
+
+def look(app: SyncWerk, job_id: str) -> dict[str, Any]:
+    job: Job = app.get_job(job_id)
+    failed: list[Job] = app.list_jobs(queue="mail", status=[JobStatus.Failed, "aborted"], limit=10)
+    attempts: list[JobExecution] = app.get_executions(job.id)
+    rescued: list[str] = app.sweep()
+    app.touch_job(job_id)
+    times = {attempt.attempt: attempt.started_at for attempt in attempts}
+    return {"payload": job.payload, "meta": job.meta, "failed": len(failed), "times": times, "rescued": rescued}
+
+
+def manage(app: SyncWerk, job_id: str) -> int:
+    did: list[bool] = [app.cancel_job(job_id), app.requeue_job(job_id), app.abort_job(job_id)]
+    parents: list[str] = app.get_job_dependencies(job_id)
+    app.delete_job(job_id)
+    count = app.bulk_requeue_jobs(queue="mail", function_name="myapp.tasks.add")
+    count += app.bulk_cancel_jobs(queue="mail")
+    count += app.purge_jobs([JobStatus.Complete, JobStatus.Aborted], older_than_days=30)
+    app.vacuum()
+    app.truncate()
+    return sum(did) + len(parents) + count
+
+
+def main(dsn: str) -> None:
+    with make_client(dsn) as app, psycopg.Connection.connect(dsn) as connection:
+        ids = enqueue(app, connection)
+        mail = make_enqueuer(app)
+        enqueue_bound(mail)
+        print(wait(app, mail, ids[0]), look(app, ids[0]), manage(app, ids[0]))
