@@ -17,6 +17,9 @@ OF_COROUTINES = "Werk"
 OF_PLAIN_FUNCTIONS = "SyncWerk"
 """The clients that handlers get."""
 
+entered = threading.Event()
+"""That `swallow` has begun."""
+
 calls: list[Any] = []
 """What was called, in this process."""
 
@@ -101,6 +104,7 @@ async def wait_for_release_and_fail() -> None:
 
 async def swallow() -> str:
     """Go on although it was cancelled."""
+    entered.set()
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:

@@ -158,7 +158,7 @@ async def test_the_sections_do_what_they_say(reader: Folder, shop: str, capsys: 
     assert "Receipt for order 13" == names["text"]
     assert ["Receipt for order 14", "Receipt for order 15"] == names["texts"]
     assert ["Receipt for order 17", "Receipt for order 16"] == results
-    assert [[10], [9]] == [job.payload["args"] for job in later]
+    assert [[9], [10]] == [job.payload["args"] for job in later]
     assert "1 complete None\n" == capsys.readouterr().out
     with psycopg.connect(shop) as connection:
         assert [(16,)] == connection.execute("SELECT id FROM orders").fetchall()

@@ -369,7 +369,9 @@ async def close(connection: Connection) -> None:
 async def terminate(connection: Connection) -> None:
     """The server ends the session."""
     pid = connection.info.backend_pid
-    async with await psycopg.AsyncConnection.connect(connection.info.dsn, autocommit=True) as other:
+    # The driver leaves the password out of what it shows.
+    way = make_conninfo(connection.info.dsn, password=connection.info.password)
+    async with await psycopg.AsyncConnection.connect(way, autocommit=True) as other:
         await other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
 
 

@@ -372,7 +372,9 @@ def close(connection: Connection) -> None:
 def terminate(connection: Connection) -> None:
     """The server ends the session."""
     pid = connection.info.backend_pid
-    with psycopg.Connection.connect(connection.info.dsn, autocommit=True) as other:
+    # The driver leaves the password out of what it shows.
+    way = make_conninfo(connection.info.dsn, password=connection.info.password)
+    with psycopg.Connection.connect(way, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
 
 

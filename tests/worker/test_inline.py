@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -347,10 +346,10 @@ async def test_interrupt_of_a_blocking_client_in_a_loop(app: Werk) -> None:
     blocking = SyncWerk(app.dsn, schema=app.config.schema)
 
     def interrupt() -> None:
-        while not blocking.list_jobs(status="active"):
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        if inline_handlers.entered.wait(30):
+            os.kill(os.getpid(), signal.SIGINT)
 
+    inline_handlers.entered.clear()
     thread = threading.Thread(target=interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

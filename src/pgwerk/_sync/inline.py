@@ -125,13 +125,22 @@ class _Run:
         self._new = new
         self._id = new.id
         self._transactions = transactions
+        self._first: Claimed | None = None
         self._heartbeat: Heartbeat | None = None
         queue = new.options.columns["queue"]
         self._lease = Lease(inline.sender, worker_row(new_id(), "sync", [queue], 1, inline.heartbeat_interval))
 
     def to_its_end(self) -> Job | None:
         """Insert the job and run it; None if its key exists already."""
-        claimed = self._start()
+        try:
+            claimed = self._start()
+        except Exception:
+            raise
+        except BaseException as error:
+            # It may have been committed when the call was stopped.
+            if self._transactions.is_own and self._first is not None:
+                self._give_up(self._first, None, error)
+            raise
         if claimed is None:
             return None
         token = current_job.set(self._id)
@@ -157,7 +166,7 @@ class _Run:
             if failed is not None:
                 return failed
             self._lock_group(connection)
-            claimed = self._claim(connection)
+            claimed = self._first = self._claim(connection)
             if self._transactions.is_own:
                 self._lease.extend(connection, [claimed])
             return claimed
@@ -349,6 +358,7 @@ class _Run:
             if self._heartbeat is not None:
                 self._heartbeat.stop()
                 self._heartbeat.join()
+            if self._transactions.is_own:
                 self._lease.end(connection)
             if over.is_ours:
                 self._inline.aftermath.see_to(connection, ended=[self._id])
