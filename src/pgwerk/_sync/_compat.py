@@ -13,7 +13,7 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -28,6 +28,7 @@ Eventually: TypeAlias = Annotated[T, "at once"]
 """What a function of this flavour gives to whoever calls it."""
 
 _PROCESS = object()
+_STARTING_SECS = 1.0
 
 
 def scope() -> object:
@@ -167,11 +168,14 @@ def _run_in_thread(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """As `asyncio.run`, in a thread of its own: no thread has two loops."""
     future: Future[T] = Future()
     cancel: list[Callable[[], Any]] = []
+    interrupted = threading.Event()
 
     async def cancellable() -> T:
         task = asyncio.current_task()
         if task is not None:
             cancel.append(functools.partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel))
+            if interrupted.is_set():
+                task.cancel()
         return await main()
 
     def work() -> None:
@@ -181,15 +185,19 @@ def _run_in_thread(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
             future.set_exception(error)
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=[work], name="pgwerk-handler", daemon=True)
-    thread.start()
     try:
+        thread.start()
         thread.join()
     except BaseException:
-        # By a signal. What runs there is not to outlive the call.
+        # By a signal, be it while the thread starts. What runs there is not to outlive the call.
+        interrupted.set()
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has just ended
             for each in cancel:
                 each()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
+        else:
+            wait([future], timeout=_STARTING_SECS)
         raise
     return future.result()
 
