@@ -20,7 +20,7 @@ from tests._async import _compat
 from tests.embedded.helpers import needs_wheel
 
 from pgwerk import EnqueueParams, Werk
-from pgwerk._async import pools
+from pgwerk._async import stock
 from pgwerk.embedded import EmbeddedPostgres
 
 OWN = "application_name = %s AND datname = current_database()"
@@ -136,7 +136,7 @@ async def test_connection_unused_for_long_is_asked(
     async with Werk(named, schema=schema, pool_size=1) as app:
         await app.enqueue(handlers.echo)
         before = await value(watcher, began, schema)
-        monkeypatch.setattr(pools, "TRUSTED_SECS", -1.0)
+        monkeypatch.setattr(stock, "TRUSTED_SECS", -1.0)
         async with app._connections.connection():
             assert before < await value(watcher, began, schema)
 
@@ -154,9 +154,9 @@ async def test_error_leaves_the_pool_whole(make_app: Callable[..., Werk]) -> Non
 
 # How a connection is looked at without asking the server
 
-LOOKS = [pools._has_arrived_by_select]
+LOOKS = [stock._has_arrived_by_select]
 if hasattr(select, "poll"):
-    LOOKS.append(pools._has_arrived_by_poll)
+    LOOKS.append(stock._has_arrived_by_poll)
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -189,9 +189,9 @@ def test_sockets_of_large_programs_can_be_looked_at() -> None:
             with ours:
                 high = os.dup2(ours.fileno(), wanted - 1)
                 try:
-                    assert not pools.has_arrived(high)
+                    assert not stock.has_arrived(high)
                     theirs.close()
-                    assert pools.has_arrived(high)
+                    assert stock.has_arrived(high)
                 finally:
                     os.close(high)
         finally:

@@ -203,8 +203,7 @@ async def test_one_prepared_statement_takes_all_values(make_app: Callable[..., W
     """The values of the options, large or small, do not make another statement of it."""
     app = make_app(pool_size=1)
     for number in range(10):
-        options: dict[str, Any] = {"_priority": 10**number, "_queue": f"q{number}"} if number % 2 else {}
-        assert await app.enqueue(handlers.echo, number, **options) is not None
+        assert await app.enqueue(handlers.echo, number, _priority=10**number, _queue=f"q{number}") is not None
     async with app._connections.connection() as own:
         query = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT%'"
         cursor = await own.execute(query, prepare=False)

@@ -23,7 +23,7 @@ from tests._sync import _compat
 from tests.embedded.helpers import needs_wheel
 
 from pgwerk import EnqueueParams, SyncWerk
-from pgwerk._sync import pools
+from pgwerk._sync import stock
 from pgwerk.embedded import EmbeddedPostgres
 
 OWN = "application_name = %s AND datname = current_database()"
@@ -135,7 +135,7 @@ def test_connection_unused_for_long_is_asked(
     with SyncWerk(named, schema=schema, pool_size=1) as app:
         app.enqueue(handlers.echo)
         before = value(watcher, began, schema)
-        monkeypatch.setattr(pools, "TRUSTED_SECS", -1.0)
+        monkeypatch.setattr(stock, "TRUSTED_SECS", -1.0)
         with app._connections.connection():
             assert before < value(watcher, began, schema)
 
@@ -153,9 +153,9 @@ def test_error_leaves_the_pool_whole(make_app: Callable[..., SyncWerk]) -> None:
 
 # How a connection is looked at without asking the server
 
-LOOKS = [pools._has_arrived_by_select]
+LOOKS = [stock._has_arrived_by_select]
 if hasattr(select, "poll"):
-    LOOKS.append(pools._has_arrived_by_poll)
+    LOOKS.append(stock._has_arrived_by_poll)
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -188,9 +188,9 @@ def test_sockets_of_large_programs_can_be_looked_at() -> None:
             with ours:
                 high = os.dup2(ours.fileno(), wanted - 1)
                 try:
-                    assert not pools.has_arrived(high)
+                    assert not stock.has_arrived(high)
                     theirs.close()
-                    assert pools.has_arrived(high)
+                    assert stock.has_arrived(high)
                 finally:
                     os.close(high)
         finally:

@@ -154,10 +154,12 @@ def test_parts_are_those_of_the_statement() -> None:
     found: dict[str, set[str]] = {}
     for parameter, part in _parameters(text):
         found.setdefault(parameter, set()).add(part)
-    always = {name: {""} for name in ("id", "function", "payload", "awaited", *inserts._ALWAYS)}
+    always = {name: {""} for name in ("id", "function", "queue", "payload")}
     assert {**always, **{name: {part} for name, part in inserts._PARTS.items()}} == found
     (plain, keyed) = prepare(EnqueueParams("a.b"), EnqueueParams("a.b", key="k", delay=1))
-    assert (frozenset(), frozenset(["key", "later"])) == (enqueue_one_parts(plain), enqueue_one_parts(keyed))
+    assert frozenset() == enqueue_one_parts(plain)
+    assert frozenset(["awaited"]) == enqueue_one_parts(plain, awaited=True)
+    assert frozenset(["key", "later", "decided"]) == enqueue_one_parts(keyed)
 
 
 def _parameters(text: str) -> Iterator[tuple[str, str]]:

@@ -72,6 +72,22 @@ class WerkCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
         return await super().execute(query, params, prepare=prepare, binary=binary)
 
 
+class PooledConnection(psycopg.AsyncConnection[Any]):
+    """A connection of a pool of ours, with a cursor that stays.
+
+    What a cursor has found out about types need not be found out again by each statement. Whoever has taken the
+    connection out of the pool has its cursor to himself.
+    """
+
+    kept_cursor: WerkCursor | None = None
+
+
+def cursor_of(connection: Connection) -> WerkCursor:
+    """The connection's own cursor, or else a new one."""
+    kept = connection.kept_cursor if isinstance(connection, PooledConnection) else None
+    return kept or WerkCursor(connection)
+
+
 _ADAPTERS = _OwnAdapters()
 
 _OPTIONS: dict[str, Any] = {"autocommit": True, "client_encoding": "utf8", "fallback_application_name": "pgwerk"}
@@ -123,7 +139,8 @@ class Connections:
         self._owned: OwnedPools | None = None
         if pool_size is not None:
             size = checks.whole("pool_size", pool_size, minimum=1)
-            self._owned = OwnedPools(dsn, {**_OPTIONS, **unless_given(dsn, _KEEPALIVES)}, size, self._configure)
+            options = {**_OPTIONS, **unless_given(dsn, _KEEPALIVES)}
+            self._owned = OwnedPools(dsn, PooledConnection, options, size, self._configure)
         forking.register(self)
 
     def connection(self) -> contextlib.AbstractAsyncContextManager[Connection]:
@@ -198,8 +215,9 @@ class Connections:
             self._given = None
         return self._given
 
-    async def _configure(self, connection: Connection) -> None:
+    async def _configure(self, connection: PooledConnection) -> None:
         """Use prepared statements only where each of them reaches the session that knows it."""
+        connection.kept_cursor = WerkCursor(connection)
         await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
         if await self.poolers.inspect(connection):
             connection.prepare_threshold = None

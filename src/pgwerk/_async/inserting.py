@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
-from pgwerk._async.connections import Connection, WerkCursor
+from pgwerk._async.connections import Connection, WerkCursor, cursor_of
 from pgwerk._async.transactions import nested
 from pgwerk._core.inserts import (
     enqueue_one_params,
@@ -78,9 +78,8 @@ class Inserter:
         return inserted is not None
 
     async def _one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
-        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new))
-        params = enqueue_one_params(new, awaited=awaited)
-        cursor = await WerkCursor(connection).execute(statement, params, binary=True)
+        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
+        cursor = await cursor_of(connection).execute(statement, enqueue_one_params(new), binary=True)
         row = await cursor.fetchone()
         return None if row is None else inserted_job(new, row)
 

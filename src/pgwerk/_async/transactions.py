@@ -41,7 +41,9 @@ async def patiently(work: Callable[[], _compat.Eventually[T]]) -> T:
     Never to be used for work in the caller's transaction, which is over then.
     """
     for number in range(1, TRIES):
-        with contextlib.suppress(*CONFLICTS):
+        try:
             return await work()
+        except CONFLICTS:
+            pass
         await _compat.sleep(random.uniform(0, number * PAUSE_SECS))
     return await work()

@@ -21,7 +21,7 @@ import re
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
@@ -29,6 +29,10 @@ FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 _RANDOM_BITS = 74
 _SEED_BYTES = 10
+_NOISE = f"={_SEED_BYTES}sL"
+_NOISE_IDS = 32
+"""How many single ids randomness is fetched for at once."""
+
 _TAIL = (1 << 48) - 1
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 
@@ -60,10 +64,15 @@ class UUID7Generator:
         self._lock = threading.RLock()
         self._ms = -1
         self._random = 0
+        # For single ids, randomness is fetched ahead: that is a system call, dearer than the rest of an id.
+        self._noise: Iterator[tuple[bytes, int]] = iter(())
 
     def one(self) -> str:
         """A new id in its canonical form, greater than all before it."""
-        return self.many(1)[0]
+        with self._lock:
+            seed, step = next(self._noise, None) or self._fetch_noise()
+            self._begin(seed)
+            return self._walk((step,))[0]
 
     def many(self, count: int) -> list[str]:
         """New ids in ascending order, all greater than those before them.
@@ -73,14 +82,23 @@ class UUID7Generator:
         """
         if count <= 0:
             return []
-        # One call for all that is random: it is a system call, dearer than the rest of an id.
+        # One call for all that is random.
         noise = self._random_bytes(_SEED_BYTES + 4 * count)
         steps = struct.unpack_from(f"={count}L", noise, _SEED_BYTES)
         with self._lock:
-            now = self._now_ms()
-            if now > self._ms:
-                self._ms, self._random = now, _seed(noise)
+            self._begin(noise)
             return self._walk(steps)
+
+    def _fetch_noise(self) -> tuple[bytes, int]:
+        """What is random in an id, and as much for the ids after it."""
+        self._noise = struct.iter_unpack(_NOISE, self._random_bytes(struct.calcsize(_NOISE) * _NOISE_IDS))
+        return next(self._noise)
+
+    def _begin(self, seed: bytes) -> None:
+        """Go on to the present millisecond, with a number that is random, unless that has been done."""
+        now = self._now_ms()
+        if now > self._ms:
+            self._ms, self._random = now, _seed(seed)
 
     def _walk(self, steps: Iterable[int]) -> list[str]:
         """One id for each step; what stays the same for some 65,000 of them is formatted once."""

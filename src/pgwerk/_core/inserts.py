@@ -126,36 +126,40 @@ def enqueue_params(
     return params
 
 
-_ALWAYS = {"queue", "priority", "max_attempts"}
-_PARTS = {
-    **{name: "more" for name in _OPTIONS if name not in _ALWAYS},
-    "key": "key",
-    "delay": "later",
-    "at": "later",
-}
-"""The part of `enqueue_one.sql` that takes a column, for those that are not always in it."""
+_OWN_PARTS = {"priority": "priority", "max_attempts": "attempts", "key": "key", "delay": "later", "at": "later"}
+_PARTS = {name: _OWN_PARTS.get(name, "more") for name in _OPTIONS if name != "queue"}
+"""The part of `enqueue_one.sql` that takes a column; the queue is always in it."""
+
+_PLAIN: frozenset[str] = frozenset()
+_DECIDED = frozenset(["later", "more"])
+"""With these, the database decides what the client cannot know."""
 
 
-def enqueue_one_parts(new: NewJob) -> frozenset[str]:
-    """The parts of `enqueue_one.sql` that a job needs."""
-    return frozenset([_PARTS[name] for name in new.options.columns if name in _PARTS])
-
-
-def enqueue_one_params(new: NewJob, *, awaited: bool = False) -> dict[str, Any]:
-    """The parameters of `enqueue_one.sql`, all of them texts.
+def enqueue_one_parts(new: NewJob, *, awaited: bool = False) -> frozenset[str]:
+    """The parts of `enqueue_one.sql` that a job needs.
 
     Args:
         new: The job to insert; it waits for no other job.
         awaited: Whether somebody is going to wait for it.
     """
-    return {
-        **_NO_OPTIONS,
-        **{name: scalar(value) for name, value in new.options.columns.items()},
-        "id": new.id,
-        "function": new.function,
-        "payload": new.payload,
-        "awaited": "true" if awaited else "false",
-    }
+    columns = new.options.columns
+    if len(columns) == 1 and not awaited:
+        return _PLAIN
+    parts = {_PARTS[name] for name in columns if name in _PARTS}
+    if not parts.isdisjoint(_DECIDED):
+        parts.add("decided")
+    if awaited:
+        parts.add("awaited")
+    return frozenset(parts)
+
+
+def enqueue_one_params(new: NewJob) -> dict[str, Any]:
+    """The parameters of `enqueue_one.sql`, all of them texts."""
+    columns = new.options.columns
+    params: dict[str, Any] = {"id": new.id, "function": new.function, "payload": new.payload}
+    if len(columns) == 1:
+        return {"queue": columns["queue"], **params}
+    return {**_NO_OPTIONS, **{name: scalar(value) for name, value in columns.items()}, **params}
 
 
 def inserted_job(new: NewJob, decided: Sequence[Any]) -> Job:
@@ -165,8 +169,11 @@ def inserted_job(new: NewJob, decided: Sequence[Any]) -> Job:
         new: The job.
         decided: The row of `enqueue_one.sql`; what comes after the id in one of `enqueue.sql`.
     """
-    status, scheduled_at, enqueued_at, expires_at, _announced = decided
+    _announced, enqueued_at, *more = decided
     now = utc(enqueued_at)
+    if not more:
+        return new.inserted(JobStatus.Queued, now, now, None)
+    status, scheduled_at, expires_at = more
     due = now if scheduled_at == enqueued_at else utc(scheduled_at)
     return new.inserted(_STATUSES[status], due, now, expires_at and utc(expires_at))
 
@@ -183,13 +190,13 @@ def inserted_jobs(jobs: Iterable[NewJob], rows: Iterable[Sequence[Any]]) -> list
     """
     decided: dict[str, Sequence[Any]] = {}
     for identifier, *row in rows:
-        if row[0] == "missing":
+        if row[2] == "missing":
             raise JobNotFound(identifier)
         decided[identifier] = row
     if not decided:
         return [None for _ in jobs]
     # One statement, one moment. What has no row of its own is ready since then, or has a key and was left out.
-    now = utc(next(iter(decided.values()))[2])
+    now = utc(next(iter(decided.values()))[1])
     return [
         inserted_job(new, decided[new.id])
         if new.id in decided

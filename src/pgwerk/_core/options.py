@@ -9,7 +9,7 @@ from functools import partial
 from operator import attrgetter, is_
 from typing import Any, TypeAlias
 
-from attrs import field, fields, frozen
+from attrs import fields
 
 from pgwerk._core import checks
 from pgwerk._core.allowed import AllowedFunctions
@@ -49,22 +49,6 @@ _META = SPEC_OPTIONS.index("meta")
 
 Columns: TypeAlias = dict[str, Any]
 """What an option comes to, by the columns of the table."""
-
-
-@frozen
-class _Call:
-    """What the specs of one call share.
-
-    Attributes:
-        now: The time of the call.
-        ids: The ids of the specs that have been prepared, by the identity of the spec.
-        paths: The paths of the handlers that have been checked, by the identity of the handler. Not remembered for
-            longer than the call: whether a function is still what its path leads to can change.
-    """
-
-    now: datetime
-    ids: dict[int, str] = field(factory=dict)
-    paths: dict[int, str] = field(factory=dict)
 
 
 def split_call(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -184,7 +168,8 @@ class Preparation:
             ValueError: An option has a value that makes no sense, or the handler cannot be imported.
             SerializationError: An argument or the metadata cannot be serialized.
         """
-        return self._prepare(spec, _Call(now), new_id(), "_")
+        function = _path("func", spec.func, self._allowed)
+        return self._prepare(spec, function, new_id(), now, ids={}, prefix="_")
 
     def many(self, specs: Sequence[EnqueueParams], now: datetime) -> list[NewJob]:
         """Prepare the jobs of `enqueue_many`, which may depend on each other.
@@ -194,14 +179,19 @@ class Preparation:
             ValueError: As for `one`; or a spec depends on one that does not come before it in the call.
             SerializationError: As for `one`.
         """
-        call = _Call(now)
+        ids: dict[int, str] = {}
+        # Not remembered for longer than the call: whether a function is still what its path leads to can change.
+        paths: dict[int, str] = {}
         prepared: list[NewJob] = []
         for position, (spec, identifier) in enumerate(zip(specs, new_ids(len(specs)), strict=True)):
             if not isinstance(spec, EnqueueParams):
                 raise TypeError(f"specs[{position}] must be an EnqueueParams, not {type(spec).__name__} ({spec!r})")
-            prepared.append(self._prepare(spec, call, identifier, f"specs[{position}]."))
+            function = paths.get(id(spec.func))
+            if function is None:
+                function = paths[id(spec.func)] = _path(f"specs[{position}].func", spec.func, self._allowed)
+            prepared.append(self._prepare(spec, function, identifier, now, ids=ids, prefix=f"specs[{position}]."))
             # Known only from here on: a spec can wait for earlier ones alone, so there can be no cycle.
-            call.ids[id(spec)] = identifier
+            ids[id(spec)] = identifier
         return prepared
 
     def check(self, options: Mapping[str, Any]) -> None:
@@ -213,24 +203,23 @@ class Preparation:
         self._read([options.get(name, default) for name, default in zip(SPEC_OPTIONS, _DEFAULTS, strict=True)], "")
         _parents(options.get("depends_on"), {}, "depends_on")
 
-    def _prepare(self, spec: EnqueueParams, call: _Call, identifier: str, prefix: str) -> NewJob:
-        function = call.paths.get(id(spec.func))
-        if function is None:
-            function = _path(f"{prefix}func" if prefix != "_" else "func", spec.func, self._allowed)
-            call.paths[id(spec.func)] = function
+    def _prepare(
+        self, spec: EnqueueParams, function: str, identifier: str, now: datetime, *, ids: Mapping[int, str], prefix: str
+    ) -> NewJob:
+        """Prepare the job of a spec, of whose call the earlier ones have these ids."""
         options = NO_OPTIONS
         parents: Sequence[Parent] = ()
         given = _options_of(spec)
         # Told by identity: False equals 0, and is to be refused.
         if not all(map(is_, given, _DEFAULTS)):
             options = self._read(given, prefix)
-            parents = _parents(spec.depends_on, call.ids, f"{prefix}depends_on")
+            parents = _parents(spec.depends_on, ids, f"{prefix}depends_on")
         args, kwargs = list(spec.args), dict(spec.kwargs)
         payload = None if args or kwargs else self._no_arguments
         if payload is None:
             payload = self._pack(args, kwargs, function)
         arguments = {"args": args, "kwargs": kwargs}
-        return NewJob(identifier, function, arguments, payload, options, parents, call.now)
+        return NewJob(identifier, function, arguments, payload, options, parents, now)
 
     def _read(self, given: Sequence[Any], prefix: str) -> Options:
         """Check the options that are not left at their default."""

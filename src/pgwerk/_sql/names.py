@@ -1,4 +1,4 @@
-"""The names of tables, indexes and notification channels that belong to one pair of schema and prefix."""
+"""The names of tables, types, indexes and notification channels that belong to one pair of schema and prefix."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer identifiers off without a word."""
 
 TABLES = ("jobs", "executions", "dependencies", "workers", "migrations")
+TYPES = ("job_status",)
 INDEXES = (
     "jobs_ready",
     "jobs_ready_grouped",
@@ -42,7 +43,7 @@ class Names:
     def __init__(self, schema: str, prefix: str) -> None:
         self.schema = checks.text("schema", schema, max_bytes=IDENTIFIER_BYTES)
         self.prefix = checks.text("prefix", prefix, max_bytes=IDENTIFIER_BYTES)
-        longest = max((f"{prefix}_{name}" for name in TABLES + INDEXES), key=len)
+        longest = max((f"{prefix}_{name}" for name in TABLES + TYPES + INDEXES), key=len)
         if (size := len(longest.encode())) > IDENTIFIER_BYTES:
             room = len(prefix.encode()) - (size - IDENTIFIER_BYTES)
             raise ValueError(
@@ -57,12 +58,12 @@ class Names:
         """First key of the advisory locks: keeps two sets of tables in one database apart."""
 
     def table(self, name: str) -> str:
-        """The quoted, qualified name of a table."""
+        """The quoted, qualified name of a table or a type."""
         return sql.Identifier(self.schema, f"{self.prefix}_{name}").as_string(None)
 
     def placeholders(self) -> dict[str, str]:
         """What the placeholders for names in the statements stand for."""
-        tables = {name: self.table(name) for name in TABLES}
+        tables = {name: self.table(name) for name in TABLES + TYPES}
         indexes = {name: sql.Identifier(f"{self.prefix}_{name}").as_string(None) for name in INDEXES}
         channels = {f"{name}_channel": sql.quote(getattr(self, f"{name}_channel")) for name in CHANNELS}
         return {

@@ -24,7 +24,7 @@ from pgwerk._core.inserts import (
 from pgwerk._core.models import Job
 from pgwerk._core.new_jobs import NewJob
 from pgwerk._sql import Statements
-from pgwerk._sync.connections import Connection, WerkCursor
+from pgwerk._sync.connections import Connection, WerkCursor, cursor_of
 from pgwerk._sync.transactions import nested
 
 BATCH = 10_000
@@ -81,9 +81,8 @@ class Inserter:
         return inserted is not None
 
     def _one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
-        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new))
-        params = enqueue_one_params(new, awaited=awaited)
-        cursor = WerkCursor(connection).execute(statement, params, binary=True)
+        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
+        cursor = cursor_of(connection).execute(statement, enqueue_one_params(new), binary=True)
         row = cursor.fetchone()
         return None if row is None else inserted_job(new, row)
 

@@ -44,7 +44,9 @@ def patiently(work: Callable[[], _compat.Eventually[T]]) -> T:
     Never to be used for work in the caller's transaction, which is over then.
     """
     for number in range(1, TRIES):
-        with contextlib.suppress(*CONFLICTS):
+        try:
             return work()
+        except CONFLICTS:
+            pass
         _compat.sleep(random.uniform(0, number * PAUSE_SECS))
     return work()

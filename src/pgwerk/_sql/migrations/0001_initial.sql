@@ -1,14 +1,18 @@
 -- The first version of the tables.
 
+-- A domain, as its check is compiled once in a session. The same check on the table is parsed by every statement that
+-- writes to it, which took a tenth of the time of an insert.
+CREATE DOMAIN {job_status} AS text
+    CHECK (VALUE IN ('scheduled', 'queued', 'waiting', 'active', 'aborting', 'complete', 'failed', 'aborted'));
+
 CREATE TABLE {jobs} (
     id uuid PRIMARY KEY,
     function text NOT NULL,
     queue text NOT NULL,
-    status text NOT NULL CHECK (status IN
-        ('scheduled', 'queued', 'waiting', 'active', 'aborting', 'complete', 'failed', 'aborted')),
-    priority integer NOT NULL,
+    status {job_status} NOT NULL,
+    priority integer NOT NULL DEFAULT 0,
     attempts integer NOT NULL DEFAULT 0,
-    max_attempts integer NOT NULL,
+    max_attempts integer NOT NULL DEFAULT 1,
     scheduled_at timestamptz NOT NULL,
     enqueued_at timestamptz NOT NULL,
     key text,
@@ -39,7 +43,7 @@ CREATE TABLE {jobs} (
 
     -- What is not a field of Job.
     -- Attempts of one round; requeue_job adds them to max_attempts again.
-    attempts_per_round integer NOT NULL,
+    attempts_per_round integer NOT NULL DEFAULT 1,
     -- Somebody waits for the job: its end is notified, and its row stays long enough to be read.
     awaited boolean NOT NULL DEFAULT false,
     on_success_timeout integer,

@@ -101,10 +101,10 @@ WITH input AS (
     ) AS batch
     GROUP BY batch.number
 )
-SELECT id::text, status, scheduled_at, enqueued_at, expires_at, (SELECT count(done) FROM announced) AS announced
+SELECT id::text, (SELECT count(done) FROM announced) AS announced, enqueued_at, status, scheduled_at, expires_at
 FROM inserted
 WHERE key IS NOT NULL OR status <> 'queued' OR scheduled_at <> enqueued_at OR expires_at IS NOT NULL
     OR id = %(sample)s::uuid
 UNION ALL
-SELECT id::text, 'missing', NULL, NULL, NULL, 0
+SELECT id::text, 0, NULL, 'missing', NULL, NULL
 FROM missing

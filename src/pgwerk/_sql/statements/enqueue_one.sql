@@ -1,9 +1,9 @@
 -- Insert one job that waits for no other, and notify who may run it. It is enqueue.sql for the usual case, in which
 -- arrays and what sees to dependencies cost several times what the insert does. Both write the same row.
 --
--- A line that is marked with a part is left out for jobs that do not need it: `key` for those without a key, `later` for
--- those that are due at once, `more` for those without any of the other options. To open the due index, to be ready for
--- a conflict, and to compute what is NULL anyway, costs half as much as the insert.
+-- A line that is marked with a part is left out for jobs that do not need it: to open the due index, to be ready for a
+-- conflict, and to compute what is NULL or the table's default anyway, costs as much as the insert. The parts are named
+-- after what a job may have; `decided` comes with `later` and with `more`, as the client cannot know the rest then.
 -- All parameters are texts, so that one prepared statement takes all values.
 -- A key that exists already leaves the job out, and nothing is returned. While the transaction that has inserted the key
 -- is open, this waits for its end, as a unique index does.
@@ -11,7 +11,10 @@
 -- Notified: the queue, if the job is ready; its time, if it is the earliest of the jobs that are scheduled, which the due
 -- index tells.
 INSERT INTO {jobs} AS j (
-    id, function, queue, status, priority, max_attempts, attempts_per_round, scheduled_at, enqueued_at, payload, awaited
+    id, function, queue, payload, status, scheduled_at, enqueued_at
+    , priority                                                                                      --? priority
+    , max_attempts, attempts_per_round                                                              --? attempts
+    , awaited                                                                                       --? awaited
     , key                                                                                           --? key
     , group_key, timeout_secs, heartbeat_secs, expires_at, meta, result_ttl, failure_ttl, ttl       --? more
     , on_success, on_failure, on_stopped, on_success_timeout, on_failure_timeout                    --? more
@@ -19,9 +22,14 @@ INSERT INTO {jobs} AS j (
     , repeat_intervals, cron_name, failure_mode                                                     --? more
 )
 SELECT
-    %(id)s::uuid, %(function)s, %(queue)s, CASE WHEN t.due > t.now THEN 'scheduled' ELSE 'queued' END,
-    coalesce(%(priority)s::integer, 0), coalesce(%(max_attempts)s::integer, 1), coalesce(%(max_attempts)s::integer, 1),
-    t.due, t.now, %(payload)s::jsonb, %(awaited)s::boolean
+    %(id)s::uuid, %(function)s, %(queue)s, %(payload)s::jsonb,
+    CASE WHEN t.due > t.now THEN 'scheduled' ELSE                                                   --? later
+    'queued'
+    END                                                                                             --? later
+    , t.due, t.now
+    , %(priority)s::integer                                                                         --? priority
+    , %(max_attempts)s::integer, %(max_attempts)s::integer                                          --? attempts
+    , true                                                                                          --? awaited
     , %(key)s                                                                                       --? key
     , %(group_key)s, %(timeout_secs)s::integer, %(heartbeat_secs)s::integer                         --? more
     , greatest(t.due, t.now) + %(ttl)s::integer * interval '1 second', %(meta)s::jsonb              --? more
@@ -41,10 +49,10 @@ FROM (
 ) AS t
 ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING                                                  --? key
 RETURNING
-    j.status, j.scheduled_at, j.enqueued_at, j.expires_at,
     CASE WHEN j.status = 'queued' THEN                                                              --? later
     pg_notify({ready_channel}, 'q' || j.queue)
     WHEN j.scheduled_at < coalesce(                                                                 --? later
         (SELECT min(s.scheduled_at) FROM {jobs} s WHERE s.status = 'scheduled'), 'infinity'         --? later
     ) THEN pg_notify({ready_channel}, 'd' || extract(epoch FROM j.scheduled_at)) END                --? later
-    AS announced
+    AS announced, j.enqueued_at
+    , j.status, j.scheduled_at, j.expires_at                                                        --? decided

@@ -1,0 +1,158 @@
+"""Stock: the connections of one scope, of which the one that came back last is taken first.
+
+A pool of psycopg hands out the connection that was unused for the longest time, and to take one out and to put it back
+costs a third of what the insert of a job does. So a connection that comes back is laid aside, and taken from there, the
+last one first: its session is the one that the server has at hand. With a pool of four, an insert takes a quarter less
+time. It goes back to the pool when somebody waits there, and now and then anyway, as the pool replaces connections that
+are too old.
+
+Nobody waits in vain. Whoever wants a connection says so first and looks aside then; whoever brings one lays it aside
+first and looks for others who want one then. Whatever the order in which threads do that, one of two sees the other.
+
+A connection may have died since it was used last: the server was restarted, a pooler or a firewall closed it. Whoever
+takes it must not notice. To ask the server each time costs as much as the work itself, so the socket is asked: when the
+other side has closed the connection, or said why it is about to, there is something to read, without waiting. Only
+then, and after a long time of disuse, in which a firewall may have dropped it without a word, the server is asked.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+import weakref
+from typing import Any, TypeAlias
+
+import psycopg
+import psycopg_pool
+
+Connection: TypeAlias = psycopg.AsyncConnection[Any]
+Pool: TypeAlias = psycopg_pool.AsyncConnectionPool[Any]
+
+TRUSTED_SECS = 30.0
+"""How long a connection may be unused until the server is asked about it."""
+
+KEPT_TIMES = 100
+"""After how many returns one goes to the pool, which looks at how old the connection is."""
+
+
+class Stock:
+    """The connections of one scope: a pool of the driver's, and before it those that came back last.
+
+    `pool` is set by whoever makes it, as each needs the other.
+    """
+
+    pool: Pool
+
+    def __init__(self) -> None:
+        self._taken: weakref.WeakKeyDictionary[Connection, float] = weakref.WeakKeyDictionary()
+        self._aside: list[Connection] = []
+        self._waiting: list[None] = []
+        self._returns = 0
+
+    def admit(self, connection: Connection) -> None:
+        """Note a connection that the pool has opened."""
+        self._taken[connection] = time.monotonic()
+
+    def members(self) -> list[Connection]:
+        """All connections, those in use too."""
+        return list(self._taken)
+
+    async def take(self) -> Connection:
+        """Take out connections until one of them is alive. The pool replaces the dead ones.
+
+        The pool could do that by itself (`check=`), but pauses for a second after the second dead one, for two after
+        the third, and so on: when a server has been restarted, they are all dead.
+
+        Raises:
+            psycopg_pool.PoolTimeout: None became free in time.
+        """
+        deadline = time.monotonic() + self.pool.timeout
+        while True:
+            connection = self._at_hand() or await self._from_pool(deadline)
+            if self._seems_alive(connection):
+                return connection
+            alive = False
+            try:
+                alive = await _answers(connection)
+            finally:
+                if not alive:
+                    await connection.close()
+                    await self.pool.putconn(connection)
+            if alive:
+                return connection
+
+    async def give_back(self, connection: Connection) -> None:
+        """Put back what was taken. What was cut off in a transaction is rolled back."""
+        self._returns += 1
+        is_idle = connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if not is_idle or self._is_wanted() or self._returns % KEPT_TIMES == 0:
+            await self.pool.putconn(connection)
+            return
+        self._aside.append(connection)
+        # Another thread may have begun to wait, or closed the pool, since somebody looked.
+        if self._is_wanted() and (laid_aside := self._at_hand()) is not None:
+            await self.pool.putconn(laid_aside)
+
+    async def close(self) -> None:
+        """Close all connections, those in use when they are given back."""
+        await self.pool.close()
+        # Into a pool that is closed: it closes them.
+        while (laid_aside := self._at_hand()) is not None:
+            await self.pool.putconn(laid_aside)
+
+    def drop(self) -> None:
+        """Close the connections of a scope that is over, in which nobody can do so in an orderly way any more."""
+        for connection in self.members():
+            connection.pgconn.finish()
+
+    def _at_hand(self) -> Connection | None:
+        # Not looked at first: between a look and the pop, another thread might take it.
+        try:
+            return self._aside.pop()
+        except IndexError:
+            return None
+
+    async def _from_pool(self, deadline: float) -> Connection:
+        self._waiting.append(None)
+        try:
+            # Who lays one aside looks for whoever waits after that, and who waits looks here after saying so.
+            at_hand = self._at_hand()
+            return at_hand or await self.pool.getconn(max(deadline - time.monotonic(), 0))
+        finally:
+            self._waiting.pop()
+
+    def _is_wanted(self) -> bool:
+        return bool(self._waiting) or self.pool.closed
+
+    def _seems_alive(self, connection: Connection) -> bool:
+        """Whether there is no reason to ask the server."""
+        now = time.monotonic()
+        unused_secs = now - self._taken.get(connection, 0.0)
+        self._taken[connection] = now
+        try:
+            return unused_secs <= TRUSTED_SECS and not has_arrived(connection.pgconn.socket)
+        except (psycopg.Error, OSError):  # it is closed
+            return False
+
+
+async def _answers(connection: Connection) -> bool:
+    try:
+        await psycopg_pool.AsyncConnectionPool.check_connection(connection)
+    except (psycopg.Error, OSError):
+        return False
+    return True
+
+
+def _has_arrived_by_poll(socket: int) -> bool:
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _has_arrived_by_select(socket: int) -> bool:
+    return bool(select.select([socket], [], [], 0)[0])
+
+
+# select() takes no descriptor above 1023, and Windows has no poll().
+has_arrived = _has_arrived_by_poll if hasattr(select, "poll") else _has_arrived_by_select
+"""Whether there is something to read on a socket, its end included. Does not wait."""

@@ -1,0 +1,125 @@
+"""The client's own pool: the connection that came back last is taken first, and nobody waits for one in vain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import psycopg_pool
+import pytest
+from tests import handlers
+from tests._async import _compat
+
+from pgwerk import Werk
+from pgwerk._async import stock
+from pgwerk._async.stock import Stock
+
+MAX_LIFETIME_SECS = 0.2
+
+
+@pytest.fixture
+async def filled(dsn: str) -> AsyncIterator[Stock]:
+    """Two connections, which the pool does not keep for long."""
+    filled = Stock()
+
+    async def admit(connection: psycopg.AsyncConnection[Any]) -> None:
+        filled.admit(connection)
+
+    filled.pool = psycopg_pool.AsyncConnectionPool(
+        dsn,
+        min_size=2,
+        max_size=2,
+        open=False,
+        max_lifetime=MAX_LIFETIME_SECS,
+        configure=admit,
+        kwargs={"autocommit": True},
+    )
+    await filled.pool.open(wait=True)
+    yield filled
+    await filled.close()
+
+
+async def test_last_one_comes_first(filled: Stock) -> None:
+    """Connections are taken in the reverse order of their return."""
+    first, second = await filled.take(), await filled.take()
+    await filled.give_back(first)
+    await filled.give_back(second)
+    assert second is await filled.take()
+    assert first is await filled.take()
+    for each in (first, second):
+        await filled.give_back(each)
+
+
+async def test_whoever_waits_gets_what_comes_back(filled: Stock) -> None:
+    """With all connections in use, each one that comes back goes to somebody who waits, and to nobody twice."""
+    held = [await filled.take(), await filled.take()]
+    waiting = [_compat.spawn(filled.take) for _ in range(5)]
+    await _until_there_wait(filled, 5)
+    got = []
+    for place in range(5):
+        await filled.give_back(held.pop(0))
+        await _until_there_wait(filled, 4 - place)
+        done = [each for each in waiting if not each.running()]
+        while len(done) <= place:
+            await _compat.pause()
+            done = [each for each in waiting if not each.running()]
+        (last,) = [each for each in done if each not in got]
+        got.append(last)
+        held.append(await last.result())
+        assert 2 == len(set(held))
+    for each in held:
+        await filled.give_back(each)
+
+
+async def test_too_old_connections_are_replaced(filled: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is always in use goes through the pool now and then, which replaces it when it is too old."""
+    monkeypatch.setattr(stock, "KEPT_TIMES", 10)
+    began = time.monotonic()
+    pids: set[int] = set()
+    while len(pids) < 3:
+        assert time.monotonic() < began + 20
+        connection = await filled.take()
+        pids.add(connection.info.backend_pid)
+        await filled.give_back(connection)
+
+
+async def test_connection_in_a_transaction_is_not_laid_aside(filled: Stock) -> None:
+    """What was cut off in the middle of a transaction is rolled back before somebody else gets it."""
+    first, second = await filled.take(), await filled.take()
+    await first.execute("BEGIN")
+    await filled.give_back(first)
+    again = await filled.take()
+    assert psycopg.pq.TransactionStatus.IDLE == again.info.transaction_status
+    for each in (again, second):
+        await filled.give_back(each)
+
+
+async def test_connection_that_comes_back_late_is_closed(filled: Stock) -> None:
+    """A connection that is in use while the pool is closed is closed when it comes back, and so are the others."""
+    first, second = await filled.take(), await filled.take()
+    await filled.give_back(first)
+    await filled.close()
+    assert (True, False) == (first.closed, second.closed)
+    await filled.give_back(second)
+    assert second.closed
+
+
+async def test_one_session_serves_whoever_comes_alone(dsn: str, schema: str) -> None:
+    """One call after the other goes over one and the same connection, however many the pool has."""
+    async with Werk(dsn, schema=schema, pool_size=4) as app:
+        await app.enqueue(handlers.echo)
+        pids = set()
+        for _ in range(20):
+            await app.enqueue(handlers.echo)
+            async with app._connections.connection() as connection:
+                pids.add(connection.info.backend_pid)
+        assert 1 == len(pids)
+
+
+async def _until_there_wait(filled: Stock, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while count != filled.pool.get_stats().get("requests_waiting", 0):
+        assert time.monotonic() < deadline
+        await _compat.pause()
