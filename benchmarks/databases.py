@@ -32,7 +32,8 @@ def server(dsn: str | None) -> Iterator[str]:
     if given:
         yield given
     else:
-        with EmbeddedPostgres() as embedded:
+        # Durable, as people run theirs: what a throw-away server is spared is a part of what they pay.
+        with EmbeddedPostgres(settings={"fsync": "on"}) as embedded:
             yield embedded.dsn
 
 

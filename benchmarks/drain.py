@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import JOBS_PER_SEC, Case, Side
+from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side
 from pgwerk import AsyncWorker, EnqueueParams, Werk
 
 CONCURRENCIES = (10, 100, 500)
@@ -69,8 +69,10 @@ def cases(jobs: int) -> Iterable[Case]:
         yield Case(
             name=f"drain, concurrency {concurrency}",
             unit=JOBS_PER_SEC,
-            floor=Side(prepare=load_floor, measure=drain_floor),
-            ours=Side(prepare=load_ours, measure=drain_ours),
+            sides=Apart(
+                floor=Side(prepare=load_floor, measure=drain_floor),
+                ours=Side(prepare=load_ours, measure=drain_ours),
+            ),
             params={"jobs": jobs, "concurrency": concurrency},
             target=TARGETS.get(concurrency),
         )

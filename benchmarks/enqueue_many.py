@@ -8,12 +8,13 @@ from typing import Any
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import JOBS_PER_SEC, Case, Side
+from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side
 from pgwerk import EnqueueParams, Werk
 
 BATCH = 10_000
 WARM_UP = 100
 POOL_SIZE = 1
+TARGET = 0.5
 
 INSERT = f"""
     INSERT INTO {tables.FLOOR_JOBS} (id, function, queue, status, priority, scheduled_at, payload)
@@ -28,8 +29,11 @@ def cases(jobs: int) -> Iterable[Case]:  # noqa: ARG001 - the size of the batch 
     yield Case(
         name=f"enqueue many ({BATCH:,})",
         unit=JOBS_PER_SEC,
-        floor=Side(prepare=tables.empty_floor, measure=insert_many),
-        ours=Side(prepare=tables.empty_ours, measure=enqueue_many),
+        sides=Apart(
+            floor=Side(prepare=tables.empty_floor, measure=insert_many),
+            ours=Side(prepare=tables.empty_ours, measure=enqueue_many),
+        ),
+        target=TARGET,
     )
 
 

@@ -9,12 +9,15 @@ from typing import Any
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import MILLISECONDS, Case, Side
+from benchmarks.measuring import MILLISECONDS, Case, InTurns
 from pgwerk import Werk
 
-CALLS = 2_000
-WARM_UP = 50
+TURNS = 20
+CALLS = 100
+"""In each turn of each side; the first ones, which find everything cold, are not counted."""
+WARM_UP = 20
 POOL_SIZE = 4
+TARGET = 1.5
 
 INSERT = f"""
     INSERT INTO {tables.FLOOR_JOBS} (id, function, queue, status, priority, scheduled_at, payload)
@@ -27,27 +30,28 @@ def cases(jobs: int) -> Iterable[Case]:  # noqa: ARG001 - each call is one of ma
     yield Case(
         name="enqueue one, p50",
         unit=MILLISECONDS,
-        floor=Side(prepare=tables.empty_floor, measure=insert_one),
-        ours=Side(prepare=tables.empty_ours, measure=enqueue_one),
+        sides=InTurns(prepare=[tables.empty_floor, tables.add_ours], measure=insert_and_enqueue),
+        target=TARGET,
     )
 
 
-async def insert_one(dsn: str) -> float:
-    """Insert a row over a connection that is kept, with a prepared statement."""
-    async with await tables.connect(dsn) as connection, connection.cursor(binary=True) as cursor:
+async def insert_and_enqueue(dsn: str) -> list[tuple[float, float]]:
+    """Insert rows over a connection that is kept, and enqueue through the client's own pool."""
+    async with (
+        Werk(dsn, pool_size=POOL_SIZE) as app,
+        await tables.connect(dsn) as connection,
+        connection.cursor(binary=True) as cursor,
+    ):
 
         async def insert() -> None:
             (identifier,) = tables.new_ids(1)
             params = {"id": identifier, "function": tables.FUNCTION, "payload": tables.arguments()}
             await cursor.execute(INSERT, params, prepare=True)
 
-        return await _p50_ms(insert)
+        async def enqueue() -> None:
+            await app.enqueue(noop)
 
-
-async def enqueue_one(dsn: str) -> float:
-    """Enqueue through the client's own pool."""
-    async with Werk(dsn, pool_size=POOL_SIZE) as app:
-        return await _p50_ms(lambda: app.enqueue(noop))
+        return [(await _p50_ms(insert), await _p50_ms(enqueue)) for _ in range(TURNS)]
 
 
 async def _p50_ms(call: Callable[[], Awaitable[Any]]) -> float:

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 from rich.table import Table
@@ -23,11 +23,13 @@ def figure(value: float) -> str:
 def table(results: Sequence[Result]) -> Table:
     """A row for each case, with medians."""
     shown = Table(
-        box=None, caption="medians; the ratio is that of ours to the floor just before it", caption_justify="left"
+        box=None,
+        caption="medians; the ratio is that of ours to the floor just before it, with its middle half",
+        caption_justify="left",
     )
     for heading in ("case", "unit"):
         shown.add_column(heading, no_wrap=True)
-    for heading in ("floor", "ours", "ratio", "range", "target"):
+    for heading in ("floor", "ours", "ratio", "half", "target"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         shown.add_row(
@@ -36,7 +38,7 @@ def table(results: Sequence[Result]) -> Table:
             figure(median(result.floor)),
             figure(median(result.ours)),
             f"{result.ratio:.2f}",
-            f"{min(result.ratios):.2f}-{max(result.ratios):.2f}",
+            _middle_half(result.ratios),
             _target(result),
         )
     return shown
@@ -65,6 +67,13 @@ def as_json(results: Sequence[Result], command: str, settings: Mapping[str, str]
             for result in results
         ],
     }
+
+
+def _middle_half(ratios: Sequence[float]) -> str:
+    if len(ratios) == 1:
+        return ""
+    lower, _, upper = quantiles(ratios, n=4, method="inclusive")
+    return f"{lower:.2f}-{upper:.2f}"
 
 
 def _target(result: Result) -> str:

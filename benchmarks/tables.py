@@ -74,6 +74,11 @@ async def empty_floor(dsn: str, **_: object) -> None:
 async def empty_ours(dsn: str, **_: object) -> None:
     """Make our tables anew."""
     await _drop(dsn)
+    await add_ours(dsn)
+
+
+async def add_ours(dsn: str, **_: object) -> None:
+    """Make our tables beside those of the floor."""
     async with Werk(dsn):
         pass
 

@@ -20,7 +20,7 @@ import psycopg
 
 from benchmarks import drain, enqueue_many, tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import JOBS_PER_SEC, MILLISECONDS, Case, Side
+from benchmarks.measuring import JOBS_PER_SEC, MILLISECONDS, Apart, Case, Side
 from pgwerk import AsyncWorker, EnqueueParams, Werk
 from pgwerk._sql import Names
 
@@ -60,15 +60,19 @@ def cases(jobs: int) -> Iterable[Case]:
         yield Case(
             name=name,
             unit=MILLISECONDS,
-            floor=Side(prepare=tables.empty_floor, measure=hear_and_read),
-            ours=Side(prepare=tables.empty_ours, measure=wait_for),
+            sides=Apart(
+                floor=Side(prepare=tables.empty_floor, measure=hear_and_read),
+                ours=Side(prepare=tables.empty_ours, measure=wait_for),
+            ),
             params={"waiters": waiters, "pool_size": pool_size},
         )
     yield Case(
         name=f"map, concurrency {MAP_CONCURRENCY}",
         unit=JOBS_PER_SEC,
-        floor=Side(prepare=tables.empty_floor, measure=insert_drain_read),
-        ours=Side(prepare=tables.empty_ours, measure=map_jobs),
+        sides=Apart(
+            floor=Side(prepare=tables.empty_floor, measure=insert_drain_read),
+            ours=Side(prepare=tables.empty_ours, measure=map_jobs),
+        ),
         params={"jobs": jobs},
     )
 
