@@ -84,3 +84,13 @@ def test_migrations_are_numbered_without_gaps() -> None:
     """The migrations lead from one version to the next."""
     assert list(range(1, len(MIGRATIONS) + 1)) == [migration.version for migration in MIGRATIONS]
     assert sorted(migration.name for migration in MIGRATIONS) == [migration.name for migration in MIGRATIONS]
+
+
+async def test_status_that_does_not_exist_is_refused(dsn: str) -> None:
+    """Nobody gives a job a status that there is not, not even by hand."""
+    async with Werk(dsn, schema="odd status") as app:
+        job = await app.enqueue("any.handler")
+        assert job is not None
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            with pytest.raises(psycopg.errors.CheckViolation):
+                await connection.execute("UPDATE \"odd status\"._pgwerk_jobs SET status = 'done'")

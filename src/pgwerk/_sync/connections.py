@@ -69,10 +69,21 @@ class WerkCursor(psycopg.Cursor[tuple[Any, ...]]):
         prepare: bool | None = None,
         binary: bool | None = None,
     ) -> Self:
-        """Execute a statement, which is prepared only where that is safe."""
+        """Execute a statement, which is prepared only where that is safe.
+
+        Raises:
+            ValueError: The connection's encoding lacks a character of the parameters; nothing was sent.
+        """
         if prepare is None and not may_prepare(self.connection):
             prepare = False
-        return super().execute(query, params, prepare=prepare, binary=binary)
+        try:
+            return super().execute(query, params, prepare=prepare, binary=binary)
+        except UnicodeEncodeError as error:
+            character = error.object[error.start]
+            raise ValueError(
+                f"the connection's client_encoding is {self.connection.info.parameter_status('client_encoding')}, "
+                f"which has no {character!r}: use UTF8"
+            ) from None
 
 
 class PooledConnection(psycopg.Connection[Any]):
