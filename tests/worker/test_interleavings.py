@@ -15,7 +15,7 @@ from pgwerk import Dependency, EnqueueParams, ExecutionStatus, Job, JobNotFound,
 from pgwerk._async import managing, sweeping
 from pgwerk._async.aftermath import Aftermath, end_unstarted
 from pgwerk._core.claimed import Claimed
-from pgwerk._core.ids import new_id
+from pgwerk._core.ids import FIRST_ID, new_id
 from pgwerk._core.inserts import Settlement, settle_params
 from pgwerk._core.policy import Outcome, after_success
 
@@ -340,6 +340,32 @@ async def test_two_requeues_at_once(app: Werk, tables: Tables) -> None:
     assert [False, True] == sorted([await asyncio.wait_for(call, 10) for call in calls])
     again = await app.get_job(job.id)
     assert (JobStatus.Queued, 3) == (again.status, again.max_attempts)
+
+
+async def test_parent_is_requeued_after_the_verdict(app: Werk, tables: Tables) -> None:
+    """A job whose parent is requeued between the verdict that releases it and the release goes on waiting."""
+    parent = await enqueued(app)
+    child = await enqueued(app, _depends_on=Dependency(parent, allow_failure=True))
+    connection = await tables.connect()
+    await settle(tables, connection, await tables.claimer().claim(connection, 1), ok=False)
+    ((verdict, *culprit),) = await tables.sender.rows(connection, "judge_waiting", ids=[child.id], suspects=None)
+    assert (child.id, None) == (verdict, culprit[0])
+    assert await app.requeue_job(parent.id)
+    assert [] == await tables.sender.ids(connection, "release", ids=[child.id])
+    assert ["queued", "waiting"] == await statuses(app, parent, child)
+
+
+async def test_requeue_of_what_has_succeeded_since(app: Werk, tables: Tables) -> None:
+    """A job that somebody else requeued, and that succeeded, before a bulk requeue gets to it stays as it is."""
+    job = await enqueued(app)
+    await app.cancel_job(job.id)
+    client, worker = await tables.connect(), await tables.connect()
+    found = await tables.sender.ids(client, "find_requeueable", after=FIRST_ID, queue=None, function=None, limit=10)
+    assert [job.id] == found
+    assert await app.requeue_job(job.id)
+    await settle(tables, worker, await tables.claimer().claim(worker, 1))
+    assert [] == await tables.sender.rows(client, "requeue", ids=found, together=found)
+    assert ["complete"] == await statuses(app, job)
 
 
 async def test_bulk_changes_come_back_for_locked_rows(app: Werk, tables: Tables) -> None:

@@ -78,7 +78,7 @@ class Management:
         if identifier is None:
             return
         with self._connections.connection() as connection:
-            # If it is over, its children are to hear how it ended, not that it is gone.
+            # If it is over, most of its children can be seen to before, in batches: they are not locked for so long.
             self._aftermath.see_to(connection, ended=[identifier])
             self._carry_out(connection, self._delete, identifier)
 
