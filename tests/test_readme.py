@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgwerk import JobStatus
+from pgwerk import JobError, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,8 @@ class Folder:
         )
 
     @contextlib.contextmanager
-    def worker(self) -> Iterator[None]:
-        """The worker of the tutorial; it ends in order when it is asked to."""
+    def worker(self, *, failures: int = 0) -> Iterator[None]:
+        """The worker of the tutorial; it says which jobs failed, and ends in order when it is asked to."""
         with self.start("worker.py") as process:
             try:
                 yield
@@ -66,7 +66,8 @@ class Folder:
                 _, errors = process.communicate(timeout=30)
             finally:
                 process.kill()
-        assert "" == errors
+        assert ["failed, and the job with it"] * failures == re.findall("failed, and the job with it", errors)
+        assert failures == len(errors.splitlines())
         assert (0 if sys.platform != "win32" else 1) == process.returncode
 
     def run(self, name: str) -> str:
@@ -144,7 +145,7 @@ async def execute(code: str, names: dict[str, Any]) -> None:
 async def test_the_sections_do_what_they_say(reader: Folder, shop: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The examples of the sections, run one after the other, do what the page says of them."""
     names: dict[str, Any] = {}
-    with reader.worker():
+    with reader.worker(failures=2):
         for block in section_blocks():
             await execute(block, names)
         werk = names["werk"]
@@ -158,7 +159,13 @@ async def test_the_sections_do_what_they_say(reader: Folder, shop: str, capsys: 
     assert "Receipt for order 13" == names["text"]
     assert ["Receipt for order 14", "Receipt for order 15"] == names["texts"]
     assert ["Receipt for order 17", "Receipt for order 16"] == results
-    assert [[9], [10]] == [job.payload["args"] for job in later]
-    assert "1 complete None\n" == capsys.readouterr().out
+    assert [[9], [10], [26]] == [job.payload["args"] for job in later]
+    missing = "TypeError: write_receipt() missing 1 required positional argument: 'order'"
+    printed = capsys.readouterr().out.splitlines()
+    assert ["complete Receipt for order 27", "1 complete None"] == [printed[0], printed[-1]]
+    assert printed[1].endswith(f"(receipts.write_receipt) failed: {missing}")
+    assert [printed[2], missing] == ["Traceback (most recent call last):", [line for line in printed if line][-2]]
+    found, other = names["outcomes"]
+    assert ("Receipt for order 28", True) == (found, isinstance(other, JobError))
     with psycopg.connect(shop) as connection:
         assert [(16,)] == connection.execute("SELECT id FROM orders").fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -51,7 +52,7 @@ async def test_child_runs_after_its_parents(worked: Werk) -> None:
     """A job starts when all jobs that it depends on have succeeded, however they are named, and not before."""
     first = await enqueued(worked, 1, _delay=0.2)
     second = await enqueued(worked, 2, _delay=0.1)
-    child = await enqueued(worked, 3, _depends_on=[first, second.id])
+    child = await enqueued(worked, 3, _depends_on=[first, second.id, UUID(first.id)])
     assert JobStatus.Waiting is child.status
     assert [first.id, second.id] == await worked.get_job_dependencies(child.id)
     ended = await worked.wait_for(child.id, timeout=20)

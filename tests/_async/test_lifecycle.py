@@ -13,7 +13,7 @@ from psycopg import conninfo
 from tests import handlers
 from tests._async import _compat
 
-from pgwerk import SchemaVersionMismatch, Werk, WerkConfig, WerkError
+from pgwerk import JSONSerializer, SchemaVersionMismatch, Werk, WerkConfig, WerkError
 
 
 async def sessions(dsn: str, name: str) -> int:
@@ -168,10 +168,22 @@ async def test_migration_is_not_run_in_the_callers_transaction(make_app: Callabl
     """With `_conn`, a pending migration is an error that names the command, and the transaction goes on."""
     app = make_app()
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
-        with pytest.raises(SchemaVersionMismatch, match="werk migrate"):
+        await connection.execute("SELECT")
+        with pytest.raises(SchemaVersionMismatch, match=r"call connect\(\) once.* or run `werk migrate`"):
             await app.enqueue(handlers.echo, _conn=connection)
         cursor = await connection.execute("SELECT 1")
         assert (1,) == await cursor.fetchone()
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_connection_without_a_transaction_is_no_reason_to_wait(
+    make_app: Callable[..., Werk], dsn: str, autocommit: bool
+) -> None:
+    """With a `_conn` that is in no transaction, the first call makes the tables as any other does."""
+    app = make_app()
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=autocommit) as connection:
+        job = await app.enqueue(handlers.echo, _conn=connection)
+    assert [job] == await app.list_jobs()
 
 
 async def test_auto_migrate_off(make_app: Callable[..., Werk]) -> None:
@@ -257,6 +269,23 @@ async def test_bad_configuration_is_refused_by_name(config: Any, error: type[Exc
     """A setting that is unknown or makes no sense is refused when the client is made."""
     with pytest.raises(error) as caught:
         Werk("", config=config)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"schema": "pg_mine"}, ValueError, "schema 'pg_mine' is reserved"),
+        ({"serializer": object()}, TypeError, "serializer must be an object with the methods dumps() and loads()"),
+        ({"serializer": JSONSerializer}, TypeError, "serializer must be an object with the methods"),
+    ],
+)
+async def test_what_could_never_work_is_refused_at_once(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """What makes every operation fail is refused when the client is made."""
+    with pytest.raises(error) as caught:
+        Werk("", **options)
     assert message in str(caught.value)
 
 

@@ -51,6 +51,21 @@ async def test_list_filters(app: Werk) -> None:
     assert [] == await arguments(app, schedule_name="none")
 
 
+@pytest.mark.parametrize("text", ["C:\\temp", 'say "hi"', "one\ntwo", "tab\t", "\x01", "größer"])
+async def test_metadata_is_searched_for_its_text(app: Werk, text: str) -> None:
+    """Text in metadata is found as it is, and not as JSON writes it."""
+    await app.enqueue(handlers.echo, 1, _meta={"note": f"before {text} after"})
+    await app.enqueue(handlers.echo, 2, _meta={"note": "other"})
+    assert [1] == await arguments(app, search=text)
+    assert [] == await arguments(app, search='"note": "')
+
+
+async def test_empty_search_is_none(app: Werk) -> None:
+    """An empty search, as a form in a page sends it, lets everything through."""
+    await app.enqueue(handlers.echo, 1)
+    assert [1] == await arguments(app, search="")
+
+
 async def test_list_retried(app: Werk) -> None:
     """`retried` tells the jobs that were tried before from those that were not."""
     await app.enqueue(handlers.echo, "once")
@@ -76,10 +91,28 @@ async def test_pages_are_stable(app: Werk) -> None:
         await app.list_jobs(after="the last")
 
 
-@pytest.mark.parametrize("filters", [{"limit": -1}, {"offset": -1}, {"status": "done"}])
-async def test_bad_filters_are_refused(app: Werk, filters: dict[str, Any]) -> None:
-    """A negative page and an unknown status are refused."""
-    with pytest.raises(ValueError, match="must be"):
+@pytest.mark.parametrize(
+    ("filters", "error"),
+    [
+        ({"limit": -1}, ValueError),
+        ({"offset": -1}, ValueError),
+        ({"status": "done"}, ValueError),
+        ({"status": 5}, TypeError),
+        ({"queue": 5}, TypeError),
+        ({"queue": "\0"}, ValueError),
+        ({"schedule_name": 5}, TypeError),
+        ({"schedule_name": "\0"}, ValueError),
+        ({"search": 5}, TypeError),
+        ({"search": "a\0"}, ValueError),
+        ({"search": "\ud800"}, ValueError),
+        ({"retried": 1}, TypeError),
+        ({"newest_first": 1}, TypeError),
+    ],
+)
+async def test_bad_filters_are_refused(app: Werk, filters: dict[str, Any], error: type[Exception]) -> None:
+    """A filter that makes no sense is refused by its name."""
+    (name,) = filters
+    with pytest.raises(error, match=f"^{name} must"):
         await app.list_jobs(**filters)
 
 

@@ -85,6 +85,16 @@ async def test_too_old_connections_are_replaced(filled: Stock, monkeypatch: pyte
         await filled.give_back(connection)
 
 
+async def test_wait_that_is_over_says_what_may_be_wrong(filled: Stock) -> None:
+    """Who has waited in vain is told for how long, and what the reasons may be."""
+    held = [await filled.take(), await filled.take()]
+    filled.pool.timeout = 0.1
+    with pytest.raises(psycopg_pool.PoolTimeout, match=r"^no connection for 0\.1 s: all 2 .* or the database"):
+        await filled.take()
+    for each in held:
+        await filled.give_back(each)
+
+
 async def test_connection_in_a_transaction_is_not_laid_aside(filled: Stock) -> None:
     """What was cut off in the middle of a transaction is rolled back before somebody else gets it."""
     first, second = await filled.take(), await filled.take()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -54,7 +55,7 @@ def test_child_runs_after_its_parents(worked: SyncWerk) -> None:
     """A job starts when all jobs that it depends on have succeeded, however they are named, and not before."""
     first = enqueued(worked, 1, _delay=0.2)
     second = enqueued(worked, 2, _delay=0.1)
-    child = enqueued(worked, 3, _depends_on=[first, second.id])
+    child = enqueued(worked, 3, _depends_on=[first, second.id, UUID(first.id)])
     assert JobStatus.Waiting is child.status
     assert [first.id, second.id] == worked.get_job_dependencies(child.id)
     ended = worked.wait_for(child.id, timeout=20)

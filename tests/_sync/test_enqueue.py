@@ -366,6 +366,24 @@ def test_bad_option_is_refused_by_name(
     assert [] == app.list_jobs()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"args": "ab"}, "specs[0].args must be a tuple or a list, not str ('ab')"),
+        ({"args": 5}, "specs[0].args must be a tuple or a list, not int (5)"),
+        ({"args": {"a": 1}}, "specs[0].args must be a tuple or a list, not dict"),
+        ({"kwargs": [1]}, "specs[0].kwargs must be a dict, not list ([1])"),
+        ({"kwargs": {1: 2}}, "specs[0].kwargs has the key 1, which cannot be the name of an argument"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(app: SyncWerk, arguments: dict[str, Any], message: str) -> None:
+    """Arguments that no handler could be called with are refused, and nothing is written."""
+    with pytest.raises(TypeError) as caught:
+        app.enqueue_many([EnqueueParams(handlers.echo, **arguments)])
+    assert message in str(caught.value)
+    assert [] == app.list_jobs()
+
+
 def test_argument_that_cannot_be_serialized_is_named(app: SyncWerk) -> None:
     """The error about an argument names the argument, its type and the function."""
     with pytest.raises(SerializationError) as caught:

@@ -16,7 +16,7 @@ from psycopg import conninfo
 from tests import handlers
 from tests._sync import _compat
 
-from pgwerk import SchemaVersionMismatch, SyncWerk, WerkConfig, WerkError
+from pgwerk import JSONSerializer, SchemaVersionMismatch, SyncWerk, WerkConfig, WerkError
 
 
 def sessions(dsn: str, name: str) -> int:
@@ -171,10 +171,22 @@ def test_migration_is_not_run_in_the_callers_transaction(make_app: Callable[...,
     """With `_conn`, a pending migration is an error that names the command, and the transaction goes on."""
     app = make_app()
     with psycopg.Connection.connect(dsn) as connection:
-        with pytest.raises(SchemaVersionMismatch, match="werk migrate"):
+        connection.execute("SELECT")
+        with pytest.raises(SchemaVersionMismatch, match=r"call connect\(\) once.* or run `werk migrate`"):
             app.enqueue(handlers.echo, _conn=connection)
         cursor = connection.execute("SELECT 1")
         assert (1,) == cursor.fetchone()
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_connection_without_a_transaction_is_no_reason_to_wait(
+    make_app: Callable[..., SyncWerk], dsn: str, autocommit: bool
+) -> None:
+    """With a `_conn` that is in no transaction, the first call makes the tables as any other does."""
+    app = make_app()
+    with psycopg.Connection.connect(dsn, autocommit=autocommit) as connection:
+        job = app.enqueue(handlers.echo, _conn=connection)
+    assert [job] == app.list_jobs()
 
 
 def test_auto_migrate_off(make_app: Callable[..., SyncWerk]) -> None:
@@ -263,6 +275,23 @@ def test_bad_configuration_is_refused_by_name(config: Any, error: type[Exception
     """A setting that is unknown or makes no sense is refused when the client is made."""
     with pytest.raises(error) as caught:
         SyncWerk("", config=config)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"schema": "pg_mine"}, ValueError, "schema 'pg_mine' is reserved"),
+        ({"serializer": object()}, TypeError, "serializer must be an object with the methods dumps() and loads()"),
+        ({"serializer": JSONSerializer}, TypeError, "serializer must be an object with the methods"),
+    ],
+)
+def test_what_could_never_work_is_refused_at_once(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """What makes every operation fail is refused when the client is made."""
+    with pytest.raises(error) as caught:
+        SyncWerk("", **options)
     assert message in str(caught.value)
 
 

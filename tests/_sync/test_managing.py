@@ -230,7 +230,8 @@ def test_purge_by_age(app: SyncWerk, dsn: str, schema: str) -> None:
         (([], 1), ValueError, "statuses must not be empty"),
         ((5, 1), TypeError, "statuses must be a list"),
         ((["complete"], -1), ValueError, "older_than_days must be at least 0"),
-        ((["complete"], "1"), TypeError, "older_than_days must be a number"),
+        ((["complete"], "1"), TypeError, "older_than_days must be a number of days"),
+        ((["complete"], 1e300), ValueError, "older_than_days must be at most 36525 days"),
         ((["complete"], float("nan")), ValueError, "older_than_days must be finite"),
     ],
 )

@@ -54,6 +54,21 @@ def test_list_filters(app: SyncWerk) -> None:
     assert [] == arguments(app, schedule_name="none")
 
 
+@pytest.mark.parametrize("text", ["C:\\temp", 'say "hi"', "one\ntwo", "tab\t", "\x01", "größer"])
+def test_metadata_is_searched_for_its_text(app: SyncWerk, text: str) -> None:
+    """Text in metadata is found as it is, and not as JSON writes it."""
+    app.enqueue(handlers.echo, 1, _meta={"note": f"before {text} after"})
+    app.enqueue(handlers.echo, 2, _meta={"note": "other"})
+    assert [1] == arguments(app, search=text)
+    assert [] == arguments(app, search='"note": "')
+
+
+def test_empty_search_is_none(app: SyncWerk) -> None:
+    """An empty search, as a form in a page sends it, lets everything through."""
+    app.enqueue(handlers.echo, 1)
+    assert [1] == arguments(app, search="")
+
+
 def test_list_retried(app: SyncWerk) -> None:
     """`retried` tells the jobs that were tried before from those that were not."""
     app.enqueue(handlers.echo, "once")
@@ -79,10 +94,28 @@ def test_pages_are_stable(app: SyncWerk) -> None:
         app.list_jobs(after="the last")
 
 
-@pytest.mark.parametrize("filters", [{"limit": -1}, {"offset": -1}, {"status": "done"}])
-def test_bad_filters_are_refused(app: SyncWerk, filters: dict[str, Any]) -> None:
-    """A negative page and an unknown status are refused."""
-    with pytest.raises(ValueError, match="must be"):
+@pytest.mark.parametrize(
+    ("filters", "error"),
+    [
+        ({"limit": -1}, ValueError),
+        ({"offset": -1}, ValueError),
+        ({"status": "done"}, ValueError),
+        ({"status": 5}, TypeError),
+        ({"queue": 5}, TypeError),
+        ({"queue": "\0"}, ValueError),
+        ({"schedule_name": 5}, TypeError),
+        ({"schedule_name": "\0"}, ValueError),
+        ({"search": 5}, TypeError),
+        ({"search": "a\0"}, ValueError),
+        ({"search": "\ud800"}, ValueError),
+        ({"retried": 1}, TypeError),
+        ({"newest_first": 1}, TypeError),
+    ],
+)
+def test_bad_filters_are_refused(app: SyncWerk, filters: dict[str, Any], error: type[Exception]) -> None:
+    """A filter that makes no sense is refused by its name."""
+    (name,) = filters
+    with pytest.raises(error, match=f"^{name} must"):
         app.list_jobs(**filters)
 
 

@@ -86,6 +86,17 @@ def test_a_serializer_that_gives_neither_text_nor_bytes() -> None:
         dumps_payload(Wrong(), (), {})
 
 
+class Textual(Pickle):
+    def dumps(self, value: Any) -> Any:
+        return f"value: {value}"
+
+
+def test_a_serializer_whose_text_is_not_json() -> None:
+    """A serializer whose `dumps` gives text that is no JSON is told so before the text is sent."""
+    with pytest.raises(SerializationError, match=r"gave a str that is not JSON .*; what is not JSON is given as bytes"):
+        dumps_payload(Textual(), (), {})
+
+
 def test_results_are_named() -> None:
     """A single value is named as the caller calls it, with its type."""
     assert dumps_value(JSONSerializer(), [1], "the result of f()") == "[1]"

@@ -169,9 +169,10 @@ class Aftermath:
             return await self.delete(connection, locked) if locked else ([], [])
 
     async def _all_children(self, connection: Connection, parents: Sequence[str]) -> list[str]:
-        found: list[str] = []
-        while batch := await self._find_children(connection, parents, found[-1] if found else FIRST_ID, limit=BATCH):
-            found += batch
+        found = batch = await self._find_children(connection, parents, FIRST_ID, limit=BATCH)
+        while len(batch) == BATCH:
+            batch = await self._find_children(connection, parents, found[-1], limit=BATCH)
+            found = [*found, *batch]
         return found
 
     async def _find_children(

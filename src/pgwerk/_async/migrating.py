@@ -99,7 +99,10 @@ class Migrator:
     def _check_version(self, version: int) -> None:
         if version < LATEST:
             raise SchemaVersionMismatch(
-                version, LATEST, "run `werk migrate`, or connect once with auto_migrate=True and without _conn"
+                version,
+                LATEST,
+                "call connect() once, with auto_migrate=True and outside of any transaction, for instance when the "
+                "program starts; or run `werk migrate`",
             )
         if version > LATEST:
             raise SchemaVersionMismatch(version, LATEST, "install the release of pgwerk that migrated the database")

@@ -49,15 +49,27 @@ def seconds(
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()
+    return number(name, value, unit="seconds", minimum=minimum, exclusive=exclusive, maximum=maximum)
+
+
+def number(
+    name: str, value: object, *, unit: str, minimum: float = 0.0, exclusive: bool = False, maximum: float
+) -> float:
+    """A finite number of something within bounds.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of bounds, or not finite.
+    """
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__} ({value!r})")
+        raise TypeError(f"{name} must be a number of {unit}, not {type(value).__name__} ({value!r})")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, not {value}")
     if value < minimum or (exclusive and value == minimum):
         bound = f"more than {minimum:g}" if exclusive else f"at least {minimum:g}"
         raise ValueError(f"{name} must be {bound}, not {value}")
     if value > maximum:
-        raise ValueError(f"{name} must be at most {maximum:g} seconds, not {value}")
+        raise ValueError(f"{name} must be at most {maximum:g} {unit}, not {value}")
     return float(value)
 
 

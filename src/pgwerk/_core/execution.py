@@ -17,7 +17,7 @@ from pgwerk._core.claimed import Claimed
 from pgwerk._core.context import Context
 from pgwerk._core.envelope import pack_limited, unpack
 from pgwerk._core.errors import JobTimeout, SerializationError
-from pgwerk._core.failures import describe
+from pgwerk._core.failures import describe, exception_line
 from pgwerk._core.models import Job, JobStatus
 from pgwerk._core.paths import resolve
 from pgwerk._core.policy import Outcome, after_failure, after_success, stopped
@@ -136,13 +136,13 @@ class Attempts:
     def _failed(self, claimed: Claimed, error: BaseException, *, retry: bool) -> Outcome:
         outcome = after_failure(claimed, describe(error), retry=retry)
         logger.warning(
-            "attempt %d of %d at job %s (%s) failed with %s: %s",
+            "attempt %d of %d at job %s (%s) failed%s: %s",
             claimed.attempts,
             claimed.max_attempts,
             claimed.id,
             claimed.function,
-            type(error).__name__,
-            outcome.status.value,
+            ", and the job with it" if outcome.status is JobStatus.Failed else ", and another one follows",
+            exception_line(outcome.error or ""),
         )
         return outcome
 

@@ -48,8 +48,8 @@ _SMALL_INT = 1 << 63
 _SHOWN = 80
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_ESCAPED = re.compile("[\\\\\0\ud800-\udfff]")
-_ESCAPE = re.compile(r"\\(?:\\|u([0-9a-f]{4}))")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 
 
 def encode(value: object) -> Any:
@@ -100,12 +100,13 @@ def _float(value: float, _: int) -> float | dict[str, str]:
 def _str(value: str, _: int = 0) -> str | dict[str, str]:
     if (value.isascii() and "\0" not in value) or not _UNSTORABLE.search(value):
         return value
-    return {"$str": _ESCAPED.sub(_escape, value)}
+    return {"$str": _escaped(value)}
 
 
-def _escape(match: re.Match[str]) -> str:
-    char = match[0]
-    return "\\\\" if char == "\\" else f"\\u{ord(char):04x}"
+def _escaped(text: str) -> str:
+    # What there may be millions of is left to `replace`: a function called for each of them takes 20 times as long.
+    text = text.replace("\\", "\\\\").replace("\0", "\\u0000")
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _items(value: Iterable[object], depth: int) -> list[Any]:
@@ -251,7 +252,8 @@ def _texted(make: Callable[[str], object]) -> _Decoder:
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else "\\", text)
+    parts = (part.replace("\\u0000", "\0") for part in text.split("\\\\"))
+    return "\\".join(_ESCAPE.sub(lambda match: chr(int(match[1], 16)), part) for part in parts)
 
 
 _DECODERS: dict[str, _Decoder] = {

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from operator import attrgetter, is_
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from attrs import fields
 
@@ -214,7 +215,7 @@ class Preparation:
         if not all(map(is_, given, _DEFAULTS)):
             options = self._read(given, prefix)
             parents = _parents(spec.depends_on, ids, f"{prefix}depends_on")
-        args, kwargs = list(spec.args), dict(spec.kwargs)
+        args, kwargs = _arguments(spec, "" if prefix == "_" else prefix)
         payload = None if args or kwargs else self._no_arguments
         if payload is None:
             payload = self._pack(args, kwargs, function)
@@ -246,6 +247,18 @@ class Preparation:
         attempts = checks.whole(name, value, minimum=1)
         backoff = backoff_intervals(attempts, self._rng) if self._config.default_retry_backoff else None
         return {"max_attempts": attempts, "retry_intervals": backoff}
+
+
+def _arguments(spec: EnqueueParams, prefix: str) -> tuple[list[Any], dict[str, Any]]:
+    args, kwargs = spec.args, spec.kwargs
+    if isinstance(args, (str, bytes, Mapping)) or not isinstance(args, Iterable):
+        raise TypeError(f"{prefix}args must be a tuple or a list, not {type(args).__name__} ({args!r})")
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"{prefix}kwargs must be a dict, not {type(kwargs).__name__} ({kwargs!r})")
+    for name in kwargs:
+        if not isinstance(name, str):
+            raise TypeError(f"{prefix}kwargs has the key {name!r}, which cannot be the name of an argument")
+    return list(args), dict(kwargs)
 
 
 def _path(name: str, func: Handler, allowed: AllowedFunctions | None) -> str:
@@ -342,7 +355,7 @@ def _parent_id(job: object, ids: Mapping[int, str], name: str) -> str:
         if id(job) not in ids:
             raise ValueError(f"{name} names a spec that does not come before this one in the same enqueue_many() call")
         return ids[id(job)]
-    if isinstance(job, str):
+    if isinstance(job, (str, UUID)):
         if (identifier := normalize_id(job)) is None:
             raise ValueError(f"{name}: there is no job {job!r}: that is not a UUID")
         return identifier

@@ -115,6 +115,17 @@ class JSONSerializer:
             raise SerializationError(f"cannot read the JSON: {error}") from error
 
 
+def check_serializer(value: object) -> Serializer:
+    """What an application passed as its serializer.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(value, type) or not isinstance(value, Serializer):
+        raise TypeError(f"serializer must be an object with the methods dumps() and loads(), not {value!r}")
+    return value
+
+
 def dumps_value(serializer: Serializer, value: object, what: str) -> str | bytes:
     """Serialize one value with any serializer.
 
@@ -127,7 +138,7 @@ def dumps_value(serializer: Serializer, value: object, what: str) -> str | bytes
         SerializationError: It cannot be serialized; the error says what it is and of which type.
     """
     try:
-        return _checked(serializer.dumps(value))
+        return _checked(serializer, serializer.dumps(value))
     except Exception as error:
         raise SerializationError(f"{what}: {_described(error, value)}") from _cause(error)
 
@@ -153,7 +164,7 @@ def dumps_payload(
     """
     payload = {"args": list(args), "kwargs": dict(kwargs)}
     try:
-        return _checked(serializer.dumps(payload))
+        return _checked(serializer, serializer.dumps(payload))
     except Exception as error:
         what, value, reason = _culprit(serializer, args, kwargs) or (
             "the arguments",
@@ -197,8 +208,16 @@ def _named(args: Sequence[object], kwargs: Mapping[str, object]) -> Iterator[tup
         yield f"argument {name!r}", value
 
 
-def _checked(data: object) -> str | bytes:
-    if isinstance(data, (str, bytes)):
+def _checked(serializer: Serializer, data: str | bytes) -> str | bytes:
+    if isinstance(data, bytes) or type(serializer) is JSONSerializer:
+        return data
+    if isinstance(data, str):
+        try:
+            _PLAIN.decode(data)
+        except ValueError as error:
+            raise SerializationError(
+                f"dumps() of the serializer gave a str that is not JSON ({error}); what is not JSON is given as bytes"
+            ) from None
         return data
     raise SerializationError(f"dumps() of the serializer gave a {type_name(type(data))}, neither str nor bytes")
 

@@ -43,6 +43,8 @@ class Names:
     def __init__(self, schema: str, prefix: str) -> None:
         self.schema = checks.text("schema", schema, max_bytes=IDENTIFIER_BYTES)
         self.prefix = checks.text("prefix", prefix, max_bytes=IDENTIFIER_BYTES)
+        if schema.startswith("pg_"):
+            raise ValueError(f"schema {schema!r} is reserved: names that begin with pg_ belong to PostgreSQL itself")
         longest = max((f"{prefix}_{name}" for name in TABLES + TYPES + INDEXES), key=len)
         if (size := len(longest.encode())) > IDENTIFIER_BYTES:
             room = len(prefix.encode()) - (size - IDENTIFIER_BYTES)

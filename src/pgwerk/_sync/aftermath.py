@@ -172,9 +172,10 @@ class Aftermath:
             return self.delete(connection, locked) if locked else ([], [])
 
     def _all_children(self, connection: Connection, parents: Sequence[str]) -> list[str]:
-        found: list[str] = []
-        while batch := self._find_children(connection, parents, found[-1] if found else FIRST_ID, limit=BATCH):
-            found += batch
+        found = batch = self._find_children(connection, parents, FIRST_ID, limit=BATCH)
+        while len(batch) == BATCH:
+            batch = self._find_children(connection, parents, found[-1], limit=BATCH)
+            found = [*found, *batch]
         return found
 
     def _find_children(self, connection: Connection, parents: Sequence[str], after: str, *, limit: int) -> list[str]:

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
+from psycopg.pq import TransactionStatus
+
 from pgwerk._core import checks, flavours
 from pgwerk._core.allowed import make_allowed
 from pgwerk._core.bound import POLL_INTERVAL
@@ -34,7 +36,7 @@ from pgwerk._core.models import (
 )
 from pgwerk._core.options import Preparation, each_kwargs, refuse_to_wait, split_call
 from pgwerk._core.policy import DEPENDENCY_FAILED
-from pgwerk._core.serializers import JSONSerializer, Serializer
+from pgwerk._core.serializers import JSONSerializer, Serializer, check_serializer
 from pgwerk._sql import Names, Statements
 from pgwerk._sync import _compat
 from pgwerk._sync.aftermath import Aftermath
@@ -74,7 +76,8 @@ class SyncWerk(Operations):
         log_fmt: Format string of text logs.
         auto_migrate: Whether `connect()` migrates the tables.
         pool: A psycopg pool to take connections from; the caller opens and closes it.
-        pool_size: Size of a connection pool that the client owns.
+        pool_size: Size of a connection pool that the client owns. While all of it is in use, or the database is away,
+            an operation waits up to 30 seconds for a connection, and raises `psycopg_pool.PoolTimeout` then.
         pooler: Whether `dsn` leads to a pooler in transaction mode, such as PgBouncer: True, False, or "auto", which
             finds out. Behind one, statements are not prepared, and nothing is notified: waiters and workers look for
             news every `poll_interval`.
@@ -115,7 +118,9 @@ class SyncWerk(Operations):
     ) -> None:
         self.config = make_config(config, schema=schema, prefix=prefix, max_active_secs=max_active_secs)
         self._allowed = make_allowed(allowed_functions)
-        self.serializer: Serializer = serializer or JSONSerializer(import_enums=self._allowed is None)
+        self.serializer: Serializer = (
+            JSONSerializer(import_enums=self._allowed is None) if serializer is None else check_serializer(serializer)
+        )
         self._auto_migrate = checks.flag("auto_migrate", auto_migrate)
         self._names = Names(self.config.schema, self.config.prefix)
         self._connections = Connections(dsn, pool=pool, pool_size=pool_size, pooler=pooler, listen_dsn=listen_dsn)
@@ -609,7 +614,8 @@ class SyncWerk(Operations):
             self.connect()
             return None
         connection = self._connections.accept(given)
-        self._lifecycle.connect(may_migrate=False)
+        is_idle = connection.info.transaction_status is TransactionStatus.IDLE
+        self._lifecycle.connect(may_migrate=is_idle)
         return connection
 
     def _enqueue(self, spec: EnqueueParams, *, conn: Connection | Cursor | None, sync: bool) -> Job | None:

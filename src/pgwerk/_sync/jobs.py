@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -129,15 +130,18 @@ class Jobs:
         """A page of jobs, in the order of their ids."""
         newest_first = checks.flag("newest_first", newest_first)
         bound = None if after is None else _bound("after", after)
+        search = checks.optional_text("search", search or None)
         params = {
             "above": None if newest_first else bound,
             "below": bound if newest_first else None,
-            "queue": queue,
+            "queue": checks.optional_text("queue", queue),
             "statuses": _statuses(status),
-            "worker_id": normalize_id(worker_id) if worker_id is not None else None,
-            "search": None if search is None else f"%{_escape_like(search)}%",
-            "schedule_name": schedule_name,
-            "retried": retried,
+            "worker_id": None if worker_id is None else normalize_id(worker_id),
+            "search": search and f"%{_escape_like(search)}%",
+            # As text inside of JSON is written: with escapes.
+            "search_in_json": search and f"%{_escape_like(json.dumps(search, ensure_ascii=False)[1:-1])}%",
+            "schedule_name": checks.optional_text("schedule_name", schedule_name),
+            "retried": None if retried is None else checks.flag("retried", retried),
             "limit": checks.whole("limit", limit),
             "offset": checks.whole("offset", offset),
         }
@@ -169,6 +173,8 @@ class Jobs:
 def _statuses(status: JobStatus | str | Sequence[JobStatus | str] | None) -> list[str] | None:
     if status is None:
         return None
+    if not isinstance(status, (str, Iterable)):
+        raise TypeError(f"status must be a JobStatus or a list of them, not {type(status).__name__} ({status!r})")
     wanted = [status] if isinstance(status, str) else list(status)
     valid = [member.value for member in JobStatus]
     return [JobStatus(checks.one_of("status", item, valid)).value for item in wanted]

@@ -129,7 +129,7 @@ class Management:
     def purge(self, statuses: object, older_than_days: object) -> int:
         """Delete finished jobs with these statuses that ended so long ago, and count them."""
         wanted = _terminal(statuses)
-        days = checks.seconds("older_than_days", older_than_days, maximum=checks.CENTURY_SECS / 86400)
+        days = checks.number("older_than_days", older_than_days, unit="days", maximum=checks.CENTURY_SECS / 86400)
         count = 0
         with self._connections.connection() as connection:
             after = FIRST_ID

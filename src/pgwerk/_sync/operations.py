@@ -58,14 +58,16 @@ class Operations(ABC):
     ) -> list[Job]:
         """List jobs in the order in which they were made, the oldest first.
 
-        So a page stays what it is while jobs are added. To walk through many jobs, the newest first or while others are
-        deleted, pass the id of the last one of a page as `after`; a page far behind the first one costs no more then.
+        So a page stays what it is while jobs are added, but for those that were made before and committed later, or on
+        machines whose clocks are behind. To walk through many jobs, the newest first or while others are deleted, pass
+        the id of the last one of a page as `after`; a page far behind the first one costs no more then.
 
         Args:
             queue: Only of this queue.
             status: Only with this status, or one of these.
             worker_id: Only those that this worker runs or ran last.
-            search: Only those with this text in function, key, group, metadata or error; case does not matter.
+            search: Only those with this text in function, key, group, metadata or error. Case does not matter, as far
+                as the database's locale knows about it.
             schedule_name: Only those of this schedule.
             retried: True: only those that have been tried before; False: only those that have not.
             limit: How many at most.
@@ -128,7 +130,8 @@ class Operations(ABC):
     def requeue_job(self, job_id: str) -> bool:
         """Make a failed or aborted job ready once more, with as many attempts as a new job has. The history stays.
 
-        If a job that it depends on was requeued, too, and has not ended, it waits for that one again.
+        If a job that it depends on was requeued, too, and has not ended, it waits for that one again. Jobs that depend
+        on it and have failed because of it stay as they are: requeue them after it.
 
         Returns:
             Whether there was such a job.

@@ -121,6 +121,11 @@ class Stock:
             # Who lays one aside looks for whoever waits after that, and who waits looks here after saying so.
             at_hand = self._at_hand()
             return at_hand or self.pool.getconn(max(deadline - time.monotonic(), 0))
+        except psycopg_pool.PoolTimeout:
+            raise psycopg_pool.PoolTimeout(
+                f"no connection for {self.pool.timeout:g} s: all {self.pool.max_size} of the pool are in use, or the "
+                f"database cannot be reached, and then the log of psycopg.pool says why"
+            ) from None
         finally:
             self._waiting.pop()
 
