@@ -27,7 +27,8 @@ FEWEST_JOBS = 10 * max(drain.CONCURRENCIES)
 def main() -> None:
     """Run the scenarios that the command line names."""
     options = _options()
-    console = Console()
+    # In a file, the table keeps its width.
+    console = Console(width=None if sys.stdout.isatty() else 120)
     names = list(dict.fromkeys(options.scenario)) or list(SCENARIOS)
     cases = chain.from_iterable(SCENARIOS[name](options.jobs) for name in names)
     try:
