@@ -214,6 +214,8 @@ def _checked(serializer: Serializer, data: str | bytes) -> str | bytes:
     if isinstance(data, str):
         try:
             _PLAIN.decode(data)
+        except RecursionError:
+            pass  # JSON all the same; how deep it may be is for the server to say
         except ValueError as error:
             raise SerializationError(
                 f"dumps() of the serializer gave a str that is not JSON ({error}); what is not JSON is given as bytes"
