@@ -13,6 +13,7 @@ from tests import handlers
 from tests._async import _compat
 
 from pgwerk import Dependency, DependencyFailed, EnqueueParams, Job, JobError, JobNotFound, JobStatus, Werk
+from pgwerk._async import aftermath
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
@@ -249,6 +250,17 @@ async def test_many_children_of_one_parent(worked: Werk) -> None:
     while await worked.list_jobs(status=["waiting", "queued", "active", "scheduled"], limit=1):
         await _compat.pause(0.05)
     assert 1201 == len(await worked.list_jobs(status="complete", limit=2000))
+
+
+@pytest.mark.parametrize("children", [3, 4, 5])
+async def test_children_are_found_in_batches(app: Werk, monkeypatch: pytest.MonkeyPatch, children: int) -> None:
+    """Without a worker or a sweep, all children hear of their parent's end, however they fit into batches."""
+    monkeypatch.setattr(aftermath, "BATCH", 2)
+    parent = await enqueued(app)
+    jobs = [await enqueued(app, number, _depends_on=parent) for number in range(children)]
+    assert await app.cancel_job(parent.id)
+    failed = await app.list_jobs(status=JobStatus.Failed)
+    assert {job.id for job in jobs} == {job.id for job in failed}
 
 
 async def test_child_in_the_callers_transaction(worked: Werk, dsn: str) -> None:

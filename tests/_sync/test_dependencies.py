@@ -16,6 +16,7 @@ from tests import handlers
 from tests._sync import _compat
 
 from pgwerk import Dependency, DependencyFailed, EnqueueParams, Job, JobError, JobNotFound, JobStatus, SyncWerk
+from pgwerk._sync import aftermath
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
@@ -252,6 +253,17 @@ def test_many_children_of_one_parent(worked: SyncWerk) -> None:
     while worked.list_jobs(status=["waiting", "queued", "active", "scheduled"], limit=1):
         _compat.pause(0.05)
     assert 1201 == len(worked.list_jobs(status="complete", limit=2000))
+
+
+@pytest.mark.parametrize("children", [3, 4, 5])
+def test_children_are_found_in_batches(app: SyncWerk, monkeypatch: pytest.MonkeyPatch, children: int) -> None:
+    """Without a worker or a sweep, all children hear of their parent's end, however they fit into batches."""
+    monkeypatch.setattr(aftermath, "BATCH", 2)
+    parent = enqueued(app)
+    jobs = [enqueued(app, number, _depends_on=parent) for number in range(children)]
+    assert app.cancel_job(parent.id)
+    failed = app.list_jobs(status=JobStatus.Failed)
+    assert {job.id for job in jobs} == {job.id for job in failed}
 
 
 def test_child_in_the_callers_transaction(worked: SyncWerk, dsn: str) -> None:

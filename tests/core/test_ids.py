@@ -74,6 +74,31 @@ def test_the_random_part_overflows_into_the_next_millisecond() -> None:
     assert uuid.UUID(second).int >> 80 == 6
 
 
+def test_each_millisecond_begins_at_random() -> None:
+    """Ids of different milliseconds have nothing in common that could be guessed, singly made or many at once."""
+    now = iter(range(1, 1_000))
+    generator = UUID7Generator(lambda: next(now))
+    made = [generator.one() for _ in range(100)] + [generator.many(1)[0] for _ in range(100)]
+    assert 200 == len({uuid.UUID(text).int >> 32 & (1 << 30) - 1 for text in made})
+
+
+def test_randomness_that_was_fetched_ahead_is_not_inherited() -> None:
+    """A child does not make its ids out of what its parent has fetched and not used yet."""
+    fetched = []
+
+    def random_bytes(count: int) -> bytes:
+        fetched.append(count)
+        return os.urandom(count)
+
+    generator = UUID7Generator(lambda: 5, random_bytes)
+    generator.one()
+    generator.one()
+    assert 1 == len(fetched)
+    generator.reset()
+    generator.one()
+    assert 2 == len(fetched)
+
+
 def test_threads_never_share_or_disorder_ids() -> None:
     """Ids made by several threads at once are distinct, and each thread sees its own increase."""
     barrier = threading.Barrier(4)
