@@ -608,7 +608,8 @@ class Werk(Operations):
         transaction, and the caller waits for it.
         """
         if given is None:
-            await self.connect()
+            if not self._lifecycle.is_connected:
+                await self.connect()
             return None
         connection = self._connections.accept(given)
         is_idle = connection.info.transaction_status is TransactionStatus.IDLE

@@ -76,7 +76,8 @@ class Jobs:
     async def _insert(
         self, jobs: Sequence[NewJob], connection: Connection | None, *, awaited: bool
     ) -> list[Job | None]:
-        await self._show(jobs)
+        if self.before_enqueue:
+            await self._show(jobs)
         if not jobs:
             return []
         if connection is not None:
@@ -88,7 +89,9 @@ class Jobs:
         async with self._connections.connection() as own:
             send = functools.partial(self._inserter.insert, jobs, own, awaited=awaited, joined=False)
             inserted = await patiently(send)
-            return await self._look_again(own, inserted)
+            if any(new.parents for new in jobs):
+                return await self._look_again(own, inserted)
+            return inserted
 
     async def _look_again(self, connection: Connection, inserted: list[Job | None]) -> list[Job | None]:
         """See to jobs that wait for others which may have ended before these were committed."""

@@ -46,6 +46,11 @@ class Lifecycle:
         self._shutdown.append(func)
         return func
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the client is connected, so that there is nothing to do."""
+        return self._connected
+
     async def connect(self, *, may_migrate: bool = True) -> None:
         """Connect, unless that has been done.
 
@@ -54,7 +59,7 @@ class Lifecycle:
         if self._connected or (self._attempt is not None and self._own_attempt.get() is self._attempt):
             return
         async with self._lock:
-            if self._is_connected():  # by another one, while this one waited
+            if self.is_connected:  # by another one, while this one waited
                 return
             self._attempt = object()
             token = self._own_attempt.set(self._attempt)
@@ -90,9 +95,6 @@ class Lifecycle:
             raise errors[0]
         if errors:
             raise ExceptionGroup("several shutdown hooks failed", errors)
-
-    def _is_connected(self) -> bool:
-        return self._connected
 
     def after_fork(self) -> None:
         """A child connects anew."""

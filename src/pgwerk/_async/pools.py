@@ -47,12 +47,13 @@ class OwnedPools:
         """A connection that is alive."""
         return Loan(self)
 
+    def there(self) -> Stock | None:
+        """The connections of this scope, if it has had any."""
+        return self._stocks.get(_compat.scope())
+
     async def stock(self) -> Stock:
-        """The connections of this scope."""
+        """The connections of this scope, opened if need be."""
         scope = _compat.scope()
-        there = self._stocks.get(scope)
-        if there is not None:
-            return there
         async with self._lock:
             for over in [known for known in self._stocks if _compat.scope_is_over(known)]:
                 self._stocks.pop(over).drop()
@@ -115,7 +116,7 @@ class Loan:
         self._pools = pools
 
     async def __aenter__(self) -> Connection:
-        self._stock = await self._pools.stock()
+        self._stock = self._pools.there() or await self._pools.stock()
         self._connection = await self._stock.take()
         return self._connection
 

@@ -611,7 +611,8 @@ class SyncWerk(Operations):
         transaction, and the caller waits for it.
         """
         if given is None:
-            self.connect()
+            if not self._lifecycle.is_connected:
+                self.connect()
             return None
         connection = self._connections.accept(given)
         is_idle = connection.info.transaction_status is TransactionStatus.IDLE

@@ -77,7 +77,8 @@ class Jobs:
                 _compat.call(callback, new.job)
 
     def _insert(self, jobs: Sequence[NewJob], connection: Connection | None, *, awaited: bool) -> list[Job | None]:
-        self._show(jobs)
+        if self.before_enqueue:
+            self._show(jobs)
         if not jobs:
             return []
         if connection is not None:
@@ -89,7 +90,9 @@ class Jobs:
         with self._connections.connection() as own:
             send = functools.partial(self._inserter.insert, jobs, own, awaited=awaited, joined=False)
             inserted = patiently(send)
-            return self._look_again(own, inserted)
+            if any(new.parents for new in jobs):
+                return self._look_again(own, inserted)
+            return inserted
 
     def _look_again(self, connection: Connection, inserted: list[Job | None]) -> list[Job | None]:
         """See to jobs that wait for others which may have ended before these were committed."""

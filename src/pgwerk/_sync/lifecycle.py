@@ -49,6 +49,11 @@ class Lifecycle:
         self._shutdown.append(func)
         return func
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the client is connected, so that there is nothing to do."""
+        return self._connected
+
     def connect(self, *, may_migrate: bool = True) -> None:
         """Connect, unless that has been done.
 
@@ -57,7 +62,7 @@ class Lifecycle:
         if self._connected or (self._attempt is not None and self._own_attempt.get() is self._attempt):
             return
         with self._lock:
-            if self._is_connected():  # by another one, while this one waited
+            if self.is_connected:  # by another one, while this one waited
                 return
             self._attempt = object()
             token = self._own_attempt.set(self._attempt)
@@ -93,9 +98,6 @@ class Lifecycle:
             raise errors[0]
         if errors:
             raise ExceptionGroup("several shutdown hooks failed", errors)
-
-    def _is_connected(self) -> bool:
-        return self._connected
 
     def after_fork(self) -> None:
         """A child connects anew."""

@@ -50,12 +50,13 @@ class OwnedPools:
         """A connection that is alive."""
         return Loan(self)
 
+    def there(self) -> Stock | None:
+        """The connections of this scope, if it has had any."""
+        return self._stocks.get(_compat.scope())
+
     def stock(self) -> Stock:
-        """The connections of this scope."""
+        """The connections of this scope, opened if need be."""
         scope = _compat.scope()
-        there = self._stocks.get(scope)
-        if there is not None:
-            return there
         with self._lock:
             for over in [known for known in self._stocks if _compat.scope_is_over(known)]:
                 self._stocks.pop(over).drop()
@@ -118,7 +119,7 @@ class Loan:
         self._pools = pools
 
     def __enter__(self) -> Connection:
-        self._stock = self._pools.stock()
+        self._stock = self._pools.there() or self._pools.stock()
         self._connection = self._stock.take()
         return self._connection
 
