@@ -38,7 +38,7 @@ from pgwerk._async.sending import Sender
 from pgwerk._async.settling import is_fault_of_a_row
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.errors import JobNotFound, WerkError
-from pgwerk._core.execution import Attempts, Call, DueCallback, Ending, due_callback
+from pgwerk._core.execution import Attempts, Call, DueCallback, Ending, due_callback, log_failure
 from pgwerk._core.failures import storable
 from pgwerk._core.ids import new_id
 from pgwerk._core.inserts import Settled, Settlement, fence_params, settle_params
@@ -239,8 +239,11 @@ class _Run:
         try:
             call = self._attempts.prepare(claimed)
         except Exception as error:
-            return self._attempts.unprepared(claimed, error)
-        return self._attempts.ended(claimed, call, await self._call(call, claimed.timeout_secs))
+            attempted = self._attempts.unprepared(claimed, error)
+        else:
+            attempted = self._attempts.ended(claimed, call, await self._call(call, claimed.timeout_secs))
+        log_failure(claimed, attempted.outcome)
+        return attempted.outcome
 
     async def _call(self, call: Call, timeout: float | None) -> Ending:
         ending = await _compat.execute(call, timeout)

@@ -1,7 +1,9 @@
 """What surrounds the run of a handler: from a claimed row to a call, and from what came of it to an outcome.
 
 Nothing here runs a handler or waits for one. The workers and `_sync` do, each in its own way; what they call, and what
-an attempt comes to, is decided here for all of them.
+an attempt comes to, is decided here for all of them:
+
+    work ──begin──> call ──(somebody calls it)──> ending ──end──> what came of it
 """
 
 from __future__ import annotations
@@ -18,12 +20,34 @@ from pgwerk._core.context import Context
 from pgwerk._core.envelope import pack_limited, unpack
 from pgwerk._core.errors import JobTimeout, SerializationError
 from pgwerk._core.failures import describe, exception_line
-from pgwerk._core.models import Job, JobStatus
+from pgwerk._core.models import ExecutionStatus, Job, JobStatus
 from pgwerk._core.paths import resolve
 from pgwerk._core.policy import Outcome, after_failure, after_success, stopped
 from pgwerk._core.serializers import Serializer, dumps_value, loads_payload
 
 logger = logging.getLogger("pgwerk.jobs")
+
+
+class Work(NamedTuple):
+    """What is to be run for a job.
+
+    Attributes:
+        claimed: The job.
+        due: The callback to be called; None for the handler.
+    """
+
+    claimed: Claimed
+    due: DueCallback | None = None
+
+    @property
+    def function(self) -> str:
+        """The path of what is called."""
+        return self.claimed.function if self.due is None else self.due.function
+
+    @property
+    def timeout_secs(self) -> int | None:
+        """Seconds it may take."""
+        return self.claimed.timeout_secs if self.due is None else self.due.timeout_secs
 
 
 class Call(NamedTuple):
@@ -49,6 +73,18 @@ class Ending(NamedTuple):
     timed_out: bool = False
 
 
+class Attempted(NamedTuple):
+    """What an attempt has come to.
+
+    Attributes:
+        outcome: What becomes of the job.
+        error: What it failed with.
+    """
+
+    outcome: Outcome
+    error: BaseException | None = None
+
+
 class Attempts:
     """Begins and ends attempts at jobs, with the settings of one client.
 
@@ -66,11 +102,29 @@ class Attempts:
         # Workers do this for every job, most of them without limits.
         self._resolve = resolve if allowed is None else functools.partial(resolve_allowed, allowed=allowed)
 
+    def begin(self, work: Work) -> Call:
+        """Find what is to be called, and read its arguments.
+
+        Raises:
+            BaseException: Anything: a module may raise what it likes while it is imported.
+        """
+        if work.due is None:
+            return self.prepare(work.claimed)
+        return self.callback(work.due, work.claimed.job(self.serializer))
+
+    def not_begun(self, work: Work, error: BaseException) -> Attempted | Ending:
+        """What comes of work that `begin` has refused; as `end`."""
+        return self.unprepared(work.claimed, error) if work.due is None else Ending(error=error)
+
+    def end(self, work: Work, call: Call, ending: Ending) -> Attempted | Ending:
+        """What came of it: an attempt at the job, or just the end of a callback."""
+        return self.ended(work.claimed, call, ending) if work.due is None else ending
+
     def prepare(self, claimed: Claimed) -> Call:
         """Find the handler of a job, and read its arguments.
 
         Raises:
-            BaseException: Anything: a module may raise what it likes while it is imported.
+            BaseException: As `begin`.
         """
         handler = self._resolve(claimed.function)
         args: Sequence[Any] = ()
@@ -82,34 +136,35 @@ class Attempts:
             args = (self._context(claimed.job(self.serializer), is_coroutine), *args)
         return Call(handler, args, kwargs, is_coroutine)
 
-    def unprepared(self, claimed: Claimed, error: BaseException) -> Outcome:
+    def unprepared(self, claimed: Claimed, error: BaseException) -> Attempted:
         """The handler could not be called at all."""
         # A worker of another release may know the function; nobody will be able to read the payload.
-        return self._failed(claimed, error, retry=not isinstance(error, SerializationError))
+        retry = not isinstance(error, SerializationError)
+        return Attempted(after_failure(claimed, describe(error), retry=retry), error)
 
-    def returned(self, claimed: Claimed, result: Any) -> Outcome:
+    def returned(self, claimed: Claimed, result: Any) -> Attempted:
         """The handler returned."""
         try:
             what = f"the result of {claimed.function}()"
             packed = pack_limited(dumps_value(self.serializer, result, what), what)
         except SerializationError as error:
             # It has run, and would give the same again.
-            return self._failed(claimed, error, retry=False)
-        return after_success(claimed, packed)
+            return Attempted(after_failure(claimed, describe(error), retry=False), error)
+        return Attempted(after_success(claimed, packed))
 
-    def raised(self, claimed: Claimed, call: Call, error: BaseException) -> Outcome:
+    def raised(self, claimed: Claimed, call: Call, error: BaseException) -> Attempted:
         """The handler raised."""
         # Arguments that do not fit will not fit the next time either.
         misfit = isinstance(error, TypeError) and accepts(call.func, call.args, call.kwargs, False) is not None
-        return self._failed(claimed, error, retry=not misfit)
+        return Attempted(after_failure(claimed, describe(error), retry=not misfit), error)
 
-    def timed_out(self, claimed: Claimed, error: BaseException | None) -> Outcome:
+    def timed_out(self, claimed: Claimed, error: BaseException | None) -> Attempted:
         """The handler took longer than it may; `error` is what it raised when it was told."""
         timeout = JobTimeout(f"the job ran for longer than its time-out of {claimed.timeout_secs} s")
         timeout.__cause__ = error
-        return self._failed(claimed, timeout, retry=True)
+        return Attempted(after_failure(claimed, describe(timeout)), timeout)
 
-    def ended(self, claimed: Claimed, call: Call, ending: Ending) -> Outcome:
+    def ended(self, claimed: Claimed, call: Call, ending: Ending) -> Attempted:
         """The handler came to this end."""
         if ending.timed_out:
             return self.timed_out(claimed, ending.error)
@@ -133,8 +188,10 @@ class Attempts:
         argument = self._context(job, is_coroutine) if wants_context(func) else job
         return Call(func, (argument,), {}, is_coroutine)
 
-    def _failed(self, claimed: Claimed, error: BaseException, *, retry: bool) -> Outcome:
-        outcome = after_failure(claimed, describe(error), retry=retry)
+
+def log_failure(claimed: Claimed, outcome: Outcome) -> None:
+    """Say that an attempt has failed, if it has."""
+    if outcome.execution is ExecutionStatus.Failed:
         logger.warning(
             "attempt %d of %d at job %s (%s) failed%s: %s",
             claimed.attempts,
@@ -144,7 +201,6 @@ class Attempts:
             ", and the job with it" if outcome.status is JobStatus.Failed else ", and another one follows",
             exception_line(outcome.error or ""),
         )
-        return outcome
 
 
 class DueCallback(NamedTuple):

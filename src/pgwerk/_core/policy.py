@@ -22,6 +22,9 @@ DEPENDENCY_FAILED = "dependency failed: job"
 CANCELLED = "cancelled before it started"
 """The error of a job that was cancelled."""
 
+ABORTED = "aborted on request"
+"""The error of a job that ran when it was aborted."""
+
 _ENDINGS = {"failed": "failed", "aborted": "was aborted", "deleted": "was deleted"}
 
 
@@ -103,6 +106,11 @@ def given_back() -> Outcome:
 def stopped(error: str) -> Outcome:
     """The run was stopped for good, and the job with it: it is not tried again."""
     return Outcome(status=JobStatus.Aborted, execution=ExecutionStatus.Aborted, error=error)
+
+
+def aborted() -> Outcome:
+    """Somebody asked for the running job to be stopped, and it was."""
+    return stopped(ABORTED)
 
 
 def unstorable(error: str) -> Outcome:

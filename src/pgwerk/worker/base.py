@@ -112,12 +112,13 @@ class BaseWorker(abc.ABC):
             listen=self.listen,
         )
         self._loop = asyncio.get_running_loop()
+        attempts = Attempts(self.app.serializer, self._context, make_allowed(self.app.allowed_functions))
         self._engine = Engine(
             self.app.dsn,
             self.app.config,
-            self.app.serializer,
             settings,
-            self._executor(),
+            attempts,
+            self._executor(attempts),
             pooler=self.app.pooler,
             listen_dsn=self.app.listen_dsn,
         )
@@ -140,7 +141,7 @@ class BaseWorker(abc.ABC):
             self._loop.call_soon_threadsafe(self._engine.stop)
 
     @abc.abstractmethod
-    def _executor(self) -> Executor:
+    def _executor(self, attempts: Attempts) -> Executor:
         """What the kinds differ in: the way in which they run handlers."""
 
     def _context(self, job: Job, is_coroutine: bool) -> Context:
@@ -165,8 +166,8 @@ class AsyncWorker(BaseWorker):
 
     kind = "async"
 
-    def _executor(self) -> Executor:
-        return LoopExecutor(Attempts(self.app.serializer, self._context, make_allowed(self.app.allowed_functions)))
+    def _executor(self, attempts: Attempts) -> Executor:
+        return LoopExecutor(attempts)
 
 
 def _interval(name: str, given: float | None, default: float) -> float:

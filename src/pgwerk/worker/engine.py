@@ -35,14 +35,14 @@ from pgwerk._async.sending import Sender
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.config import WerkConfig
-from pgwerk._core.failures import describe
+from pgwerk._core.execution import Attempted, Attempts, Work, log_failure
 from pgwerk._core.inserts import Settled, Settlement, settle_params
+from pgwerk._core.logs import current_job
 from pgwerk._core.models import JobStatus
-from pgwerk._core.policy import after_failure, given_back
-from pgwerk._core.serializers import Serializer
+from pgwerk._core.policy import given_back
 from pgwerk._sql import Names, Statements
 from pgwerk.worker.claiming import Claimer
-from pgwerk.worker.execution import Executor, Interruption, Running
+from pgwerk.worker.execution import Executor, Interruption, RunKey, Running, judge
 from pgwerk.worker.following import Follower
 from pgwerk.worker.listening import WorkListener
 from pgwerk.worker.session import Backoff, Session
@@ -78,8 +78,8 @@ class Engine:
     Args:
         dsn: Connection string of libpq.
         config: The client's configuration.
-        serializer: The client's serializer.
         settings: How the worker works.
+        attempts: Begins and ends the attempts.
         executor: Runs the handlers.
         pooler: Whether `dsn` leads to a pooler; "auto" finds out.
         listen_dsn: Connection string for the connection that listens; None uses `dsn`.
@@ -89,14 +89,15 @@ class Engine:
         self,
         dsn: str,
         config: WerkConfig,
-        serializer: Serializer,
         settings: Settings,
+        attempts: Attempts,
         executor: Executor,
         *,
         pooler: bool | str = "auto",
         listen_dsn: str | None = None,
     ) -> None:
         self._settings = settings
+        self._attempts = attempts
         self._executor = executor
         names = Names(config.schema, config.prefix)
         self._statements = Statements(names)
@@ -111,7 +112,7 @@ class Engine:
         self._claimer = Claimer(self._statements, settings.worker_id, settings.queues)
         sender = Sender(self._statements)
         aftermath = Aftermath(sender)
-        self._sweeper = Sweeper(sender, aftermath, config, serializer)
+        self._sweeper = Sweeper(sender, aftermath, config, attempts.serializer)
         self._settler = Settler(self._results, self._statements, self._on_settled)
         self._follower = Follower(self._results, following, aftermath, self._on_followed)
         self._listener = WorkListener(
@@ -137,8 +138,7 @@ class Engine:
             running=lambda: [running.claimed for running in self._running.values()],
             on_rescued=self._on_settled,
         )
-        # By attempt, not by job: one that was rescued may be claimed again while its last attempt still runs here.
-        self._running: dict[tuple[str, int], Running] = {}
+        self._running: dict[RunKey, Running] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -158,6 +158,7 @@ class Engine:
         """Work until told to stop, or, in a burst, until nothing is left to do."""
         helpers: list[asyncio.Task[None]] = []
         try:
+            await self._executor.start()
             await self._register()
             chores = [self._settler.run(), self._follower.run(), self._upkeep.run(), self._upkeep.sweep()]
             if self._settings.listen:
@@ -175,7 +176,7 @@ class Engine:
             await self._drain(0)
             raise
         finally:
-            self._executor.close()
+            await self._executor.close()
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -258,7 +259,7 @@ class Engine:
 
     async def _give_back_strays(self, connection: Connection) -> None:
         """Give back what was claimed for this worker by a statement whose answer never arrived."""
-        known = [*self._running, *self._settler.keys()]
+        known = [key[:2] for key in self._running] + self._settler.keys()
         async with connection.transaction():
             cursor = await WerkCursor(connection).execute(
                 self._statements["lock_strays"],
@@ -298,30 +299,35 @@ class Engine:
     # Running
 
     def _start(self, claimed: Claimed) -> None:
-        running = Running(claimed)
-        self._running[claimed.id, claimed.attempts] = running
+        running = Running(Work(claimed), RunKey(claimed.id, claimed.attempts))
+        self._running[running.key] = running
         running.task = asyncio.create_task(self._execute(running))
         # In a callback, because a task that is cancelled before its first step never gets as far as its own code.
         running.task.add_done_callback(functools.partial(self._on_ended, running))
         if claimed.heartbeat_secs is not None:
             self._upkeep.reconsider()
 
-    async def _execute(self, running: Running) -> None:
-        running.outcome = await self._executor.execute(running)
+    async def _execute(self, running: Running) -> Attempted | None:
+        current_job.set(running.claimed.id)
+        ran = await self._executor.execute(running)
+        return judge(self._attempts, running, ran) if isinstance(ran, Attempted) else None
 
-    def _on_ended(self, running: Running, task: asyncio.Task[None]) -> None:
+    def _on_ended(self, running: Running, task: asyncio.Task[Attempted | None]) -> None:
         claimed = running.claimed
-        del self._running[claimed.id, claimed.attempts]
-        outcome = running.outcome
+        del self._running[running.key]
+        attempted: Attempted | None
         if task.cancelled():
-            outcome = given_back()
+            attempted = Attempted(given_back())
         elif (error := task.exception()) is not None:
             logger.critical("a fault of the worker itself in job %s", claimed.id, exc_info=error)
-            outcome = after_failure(claimed, describe(error))
-        if outcome is None:
+            attempted = self._attempts.unprepared(claimed, error)
+        else:
+            attempted = task.result()
+        if attempted is None:
             self._left_behind = True
         else:
-            self._settler.add(Settlement(claimed.id, claimed.worker_id, claimed.attempts, outcome))
+            log_failure(claimed, attempted.outcome)
+            self._settler.add(Settlement(claimed.id, claimed.worker_id, claimed.attempts, attempted.outcome))
         self._wake.set()
 
     # What is heard from the others

@@ -1,7 +1,8 @@
-"""Running a handler, and telling what came of it.
+"""Running what a job needs to have run, and telling what came of it.
 
-An executor is what the four kinds of workers differ in: it gets a running job and gives back the outcome to settle. It
-never raises for what a handler does, whatever that is.
+An executor is what the four kinds of workers differ in: it gets a handler or a callback to run, and tells how that
+ended. It never raises for what a handler does, whatever that is. Why a run was stopped, the worker knows better than
+the handler, so the last word about an attempt is spoken here, in the same way for all kinds.
 """
 
 from __future__ import annotations
@@ -11,48 +12,73 @@ import enum
 import functools
 import inspect
 import time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from pgwerk._core.claimed import Claimed
-from pgwerk._core.execution import Attempts, Call
-from pgwerk._core.logs import current_job
-from pgwerk._core.policy import Outcome, given_back
+from pgwerk._core.execution import Attempted, Attempts, Call, Ending, Work
+from pgwerk._core.policy import aborted, given_back
 from pgwerk.worker.threads import LeftRunningError, Threads
 
 
 class Interruption(enum.Enum):
-    """Why the worker itself stops a handler. A cancellation without one is the handler's own doing."""
+    """Why the worker itself stops a run. A cancellation without one is the handler's own doing."""
 
     Timeout = enum.auto()
     Shutdown = enum.auto()
+    Abort = enum.auto()
+    """Somebody asked for it."""
+    Lost = enum.auto()
+    """The job does not belong to this worker any more: it was rescued by another one, or deleted."""
+
+
+class RunKey(NamedTuple):
+    """What no other run has, of all that a worker runs.
+
+    By attempt, not by job: one that was rescued may be claimed again while its last attempt still runs here.
+
+    Attributes:
+        job_id: The job.
+        number: The number of the attempt, or of the try to call the callback.
+        is_callback: Whether it is the callback that runs.
+    """
+
+    job_id: str
+    number: int
+    is_callback: bool = False
 
 
 class Running:
-    """A job that is being executed.
+    """A handler or a callback that is being run.
 
     Attributes:
-        claimed: The job.
-        started: When it started, by the monotonic clock.
+        work: What is run.
+        key: What tells it from all others.
+        started_at: When it started, in seconds of the monotonic clock.
         interruption: Why the worker stops it; None while it does not.
         task: The task that runs it.
-        outcome: What came of it, when it has ended.
     """
 
-    __slots__ = ("_timer", "claimed", "interruption", "outcome", "started", "task")
+    __slots__ = ("_timer", "interruption", "key", "started_at", "task", "work")
 
-    def __init__(self, claimed: Claimed) -> None:
-        self.claimed = claimed
-        self.started = time.monotonic()
+    def __init__(self, work: Work, key: RunKey) -> None:
+        self.work = work
+        self.key = key
+        self.started_at = time.monotonic()
         self.interruption: Interruption | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.outcome: Outcome | None = None
+        self.task: asyncio.Task[Attempted | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def claimed(self) -> Claimed:
+        """Its job."""
+        return self.work.claimed
 
     def arm(self) -> None:
         """Start the clock of its time-out."""
-        if self.claimed.timeout_secs is not None:
+        timeout = self.work.timeout_secs
+        if timeout is not None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self.claimed.timeout_secs, self.interrupt, Interruption.Timeout)
+            self._timer = loop.call_later(timeout, self.interrupt, Interruption.Timeout)
 
     def disarm(self) -> None:
         """The handler has ended."""
@@ -61,24 +87,36 @@ class Running:
             self._timer = None
 
     def interrupt(self, reason: Interruption) -> None:
-        """Ask the handler to stop. The first reason counts."""
+        """Ask for it to be stopped. The first reason counts."""
         if self.interruption is None and self.task is not None and not self.task.done():
             self.interruption = reason
             self.task.cancel()
 
 
-class Executor(Protocol):
-    """Runs handlers in one way."""
+Ran: TypeAlias = Attempted | Ending
+"""What came of a handler, or of a callback."""
 
-    async def execute(self, running: Running) -> Outcome | None:
-        """Run the handler of a job; None when it was left running, so that its outcome will never be known."""
+
+class Executor(Protocol):
+    """Runs handlers and callbacks in one way."""
+
+    async def start(self) -> None:
+        """Get ready. Called once, before anything is run."""
+        ...
+
+    async def execute(self, running: Running) -> Ran | None:
+        """Run a handler or a callback; None when it was left running, so that its end will never be known.
+
+        A cancellation of the task is the order to stop it: `running` says why. The run's clock is armed when the
+        handler starts, and disarmed when it has ended.
+        """
         ...
 
     def abandon(self) -> None:
         """Stop waiting for what cannot be stopped."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing more is going to be run."""
         ...
 
@@ -94,32 +132,32 @@ class LoopExecutor:
         self._attempts = attempts
         self._threads = Threads("pgwerk-handler")
 
-    async def execute(self, running: Running) -> Outcome | None:
-        """Run the handler of a job; None when it was left running in its thread."""
-        claimed = running.claimed
-        current_job.set(claimed.id)
+    async def start(self) -> None:
+        """There is nothing to get ready."""
+
+    async def execute(self, running: Running) -> Ran | None:
+        """Run a handler or a callback; None when it was left running in its thread."""
+        work = running.work
         try:
-            call = self._attempts.prepare(claimed)
+            call = self._attempts.begin(work)
         except BaseException as error:  # a module may raise anything while it is imported
-            return self._attempts.unprepared(claimed, error)
+            return self._attempts.not_begun(work, error)
         running.arm()
         try:
-            result = await self._call(call)
+            ending = Ending(await self._call(call))
         except LeftRunningError:
             return None
         except BaseException as error:  # SystemExit, KeyboardInterrupt and the like end the job, not the worker
-            return self._raised(running, call, error)
+            ending = Ending(error=error)
         finally:
             running.disarm()
-        if running.interruption is Interruption.Timeout:
-            return self._attempts.timed_out(claimed, None)
-        return self._attempts.returned(claimed, result)
+        return self._attempts.end(work, call, ending)
 
     def abandon(self) -> None:
         """Stop waiting for threads that still run."""
         self._threads.abandon()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing more is going to be run."""
         self._threads.close()
 
@@ -132,9 +170,16 @@ class LoopExecutor:
         # A plain function may hand back a coroutine, of a decorator's making for instance.
         return await result if inspect.isawaitable(result) else result
 
-    def _raised(self, running: Running, call: Call, error: BaseException) -> Outcome:
-        if running.interruption is Interruption.Shutdown:
-            return given_back()
-        if running.interruption is Interruption.Timeout:
-            return self._attempts.timed_out(running.claimed, error)
-        return self._attempts.raised(running.claimed, call, error)
+
+def judge(attempts: Attempts, running: Running, ran: Attempted) -> Attempted:
+    """What an attempt comes to, given why the worker has stopped it, if it has."""
+    claimed = running.claimed
+    match running.interruption:
+        case Interruption.Timeout:
+            return attempts.timed_out(claimed, ran.error)
+        case Interruption.Abort:
+            return Attempted(aborted(), ran.error)
+        case Interruption.Shutdown if ran.error is not None:
+            return Attempted(given_back(), ran.error)
+    # It has returned although it was told to stop, or nobody has told it.
+    return ran
