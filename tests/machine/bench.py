@@ -256,7 +256,7 @@ class Bench:
             follower = Follower(self._session, self._session, self._aftermath(), lambda _: None)
             for each in settled:
                 if each.is_over:
-                    follower.add(each)
+                    follower.add(each.job_id, removable=each.removable)
             follower.add_waiting(waiting)
             await _until(lambda: not len(follower), follower.run())
 

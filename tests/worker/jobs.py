@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
 
-from pgwerk import Context
+from pgwerk import Context, Job
 
 _gates: dict[str, asyncio.Event] = {}
 _ledger: Ledger | None = None
@@ -118,3 +119,50 @@ async def kill_worker() -> None:
 def _written() -> Ledger:
     assert _ledger is not None, "whoever runs the worker opens the ledger"
     return _ledger
+
+
+# Callbacks: what was called with what, in this process.
+
+calls: list[tuple[str, Any]] = []
+
+
+async def note_job(job: Job) -> None:
+    """A callback that gets the job."""
+    calls.append(("note_job", job))
+
+
+def note_context(ctx: Context) -> None:
+    """A callback that gets the context, in a thread."""
+    calls.append(("note_context", ctx))
+
+
+async def fail_twice(job: Job) -> None:
+    """A callback that works the third time."""
+    calls.append(("fail_twice", job))
+    if len(calls) < 3:
+        raise ValueError("not yet")
+
+
+async def hang_in_callback(job: Job) -> None:
+    """A callback that does not end."""
+    calls.append(("hang", job))
+    await asyncio.Event().wait()
+
+
+async def kill_worker_once(ctx: Context) -> None:
+    """A callback that takes the first worker along which calls it."""
+    async with await psycopg.AsyncConnection.connect(ctx.app.dsn, autocommit=True) as connection:
+        table = f'{ctx.app.config.schema}."_pgwerk_jobs"'
+        cursor = await connection.execute(f"SELECT callback_tries FROM {table} WHERE id = %s".encode(), [ctx.job.id])
+        row = await cursor.fetchone()
+    if row == (1,):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+door = threading.Event()
+
+
+def plain_gated() -> str:
+    """Wait in a thread until the door is open."""
+    door.wait()
+    return "opened"

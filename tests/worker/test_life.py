@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from tests import handlers
+from tests.worker.conftest import working
 
 from pgwerk import (
     AsyncWorker,
@@ -212,6 +213,7 @@ async def test_next_run_has_all_options(app: Werk, dsn: str) -> None:
     )
     own = {"id", "status", "attempts", "scheduled_at", "enqueued_at", "key", "result", "started_at", "completed_at"}
     own |= {"touched_at", "expires_at", "worker_id", "repeat_remaining"}
+    own |= {"callback", "callback_due", "callback_tries"}
     async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as connection:
         query = f'SELECT * FROM {app.config.schema}."_pgwerk_jobs" ORDER BY id'
         cursor = await connection.execute(query.encode())
@@ -221,7 +223,7 @@ async def test_next_run_has_all_options(app: Werk, dsn: str) -> None:
             row.pop(column)
     assert first == second
     unset = {name for name, value in first.items() if value is None}
-    assert {"cron_name", "error", "callback_due", "repeat_intervals"} == unset
+    assert {"cron_name", "error", "repeat_intervals"} == unset
 
 
 async def test_failed_run_ends_the_repetition(app: Werk) -> None:
@@ -411,10 +413,20 @@ async def test_worker_runs_once(app: Werk) -> None:
 
 
 async def test_stop_before_the_start(app: Werk) -> None:
-    """A worker that is stopped before it runs returns at once."""
+    """A worker that is stopped before it runs says so when it is run after all."""
     worker = AsyncWorker(app, handle_signals=False)
     worker.stop()
-    await asyncio.wait_for(worker.run(), DEADLINE)
+    with pytest.raises(RuntimeError, match="this worker was stopped, and a worker runs once"):
+        await worker.run()
+
+
+async def test_start_while_running(app: Werk) -> None:
+    """A worker that runs cannot be started a second time, and goes on."""
+    async with working(app) as worker:
+        assert 6 == await app.apply(handlers.echo, 6, timeout=DEADLINE)
+        with pytest.raises(RuntimeError, match="this worker runs already"):
+            await worker.run()
+        assert 7 == await app.apply(handlers.echo, 7, timeout=DEADLINE)
 
 
 async def test_heartbeat_is_renewed_while_the_handler_lives(app: Werk) -> None:

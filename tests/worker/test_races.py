@@ -25,6 +25,7 @@ from pgwerk._core.claimed import Claimed
 from pgwerk._core.ids import new_id
 from pgwerk._core.inserts import Settlement, settle_params
 from pgwerk._core.policy import Outcome, given_back
+from pgwerk.worker.calling import Callbacks
 from pgwerk.worker.claiming import Claimer
 from pgwerk.worker.session import Session
 from pgwerk.worker.settling import Settler
@@ -575,7 +576,17 @@ async def beat(tables: Tables, sweeper: Sweeper, worker_id: str, running: list[C
     unused = Session(tables.dsn, silence_secs=1)
     intervals = {"heartbeat_interval": 10, "sweep_interval": 10}
     lease = Lease(tables.sender, worker_row(worker_id, "async", ["default"], 1, 10))
-    upkeep = Upkeep(unused, unused, sweeper, lease, running=lambda: running, on_rescued=lambda _: None, **intervals)
+    callbacks = Callbacks(unused, tables.statements, [], lease_secs=30, on_removable=print, on_postponed=print)
+    upkeep = Upkeep(
+        unused,
+        unused,
+        sweeper,
+        lease,
+        running=lambda: running,
+        extend_callbacks=callbacks.extend,
+        on_rescued=lambda _: None,
+        **intervals,
+    )
     await upkeep.beat(await tables.connect())
 
 

@@ -50,6 +50,11 @@ class Claimed:
         row = self.row
         return -row[_INDEX["priority"]], row[_INDEX["scheduled_at"]], row[_INDEX["id"]]
 
+    def callback(self, option: str) -> str:
+        """The path of the callback that was given with this option."""
+        path: str = self.row[_INDEX[option]]
+        return path
+
     def job(self, serializer: Serializer) -> Job:
         """The whole job."""
         return job_from_row(self.row, serializer)

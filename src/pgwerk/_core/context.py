@@ -20,7 +20,8 @@ class Context:
             enqueue in its own flavour.
         worker: The worker that runs the job; None when no worker does, with `_sync`.
         job: The job that is being executed.
-        exception: What the job raised; set in `after_process` hooks only.
+        exception: What the job raised; set in `after_process` hooks only. A `SystemExit` and the like, which a handler
+            should not raise, are given as they are.
     """
 
     # `Any`, because `_core` knows neither the clients nor the workers, and which client it is depends on the handler.

@@ -27,6 +27,9 @@ from pgwerk._core.serializers import Serializer, dumps_value, loads_payload
 
 logger = logging.getLogger("pgwerk.jobs")
 
+CALLBACKS = ("on_success", "on_failure", "on_stopped")
+"""The options that callbacks are given with."""
+
 
 class Work(NamedTuple):
     """What is to be run for a job.
@@ -79,10 +82,12 @@ class Attempted(NamedTuple):
     Attributes:
         outcome: What becomes of the job.
         error: What it failed with.
+        max_memory: Bytes that its process took up at most, if it had one of its own.
     """
 
     outcome: Outcome
     error: BaseException | None = None
+    max_memory: int | None = None
 
 
 class Attempts:
@@ -216,7 +221,7 @@ class DueCallback(NamedTuple):
     function: str
     timeout_secs: int | None
 
-    def has_failed(self, job: Job, ending: Ending) -> bool:
+    def has_failed(self, job_id: str, ending: Ending) -> bool:
         """Whether it came to a bad end. That is logged, and changes nothing about the job."""
         if ending.timed_out:
             reason = f"ran for longer than its time-out of {self.timeout_secs} s"
@@ -224,7 +229,7 @@ class DueCallback(NamedTuple):
             reason = f"failed with {type(ending.error).__name__}"
         else:
             return False
-        logger.error("%s of job %s (%s) %s", self.option, job.id, self.function, reason, exc_info=ending.error)
+        logger.error("%s of job %s (%s) %s", self.option, job_id, self.function, reason, exc_info=ending.error)
         return True
 
 

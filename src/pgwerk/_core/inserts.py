@@ -218,12 +218,14 @@ class Settlement(NamedTuple):
         worker_id: The worker that the attempt belonged to.
         attempt: Number of the attempt.
         outcome: What becomes of the job.
+        max_memory: Bytes that the process of the attempt took up at most, if it had one of its own.
     """
 
     job_id: str
     worker_id: str
     attempt: int
     outcome: Outcome
+    max_memory: int | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -240,6 +242,7 @@ class Settled(NamedTuple):
         status: The status that the job has now.
         removable: Whether its row is not to be kept.
         grouped: Whether it has a group, in which another job may run now.
+        owing: Whether a callback has to be called because of it.
         announced: How many notifications the whole statement sent.
     """
 
@@ -248,6 +251,7 @@ class Settled(NamedTuple):
     status: str
     removable: bool
     grouped: bool
+    owing: bool
     announced: int
 
     @property
@@ -261,8 +265,13 @@ class Settled(NamedTuple):
         return self.status in _OVER
 
 
-def settle_params(settlements: Iterable[Settlement]) -> dict[str, Any]:
-    """The parameters of `settle.sql`. They are in the order of the ids, which is the order of locking."""
+def settle_params(settlements: Iterable[Settlement], *, callback_secs: float | None = None) -> dict[str, Any]:
+    """The parameters of `settle.sql`. They are in the order of the ids, which is the order of locking.
+
+    Args:
+        settlements: The attempts that are over.
+        callback_secs: For how many seconds callbacks are left to whoever settles; None tells the workers of them.
+    """
     ordered = sorted(settlements, key=lambda settlement: settlement.job_id)
     outcomes = [settlement.outcome for settlement in ordered]
     return {
@@ -274,6 +283,8 @@ def settle_params(settlements: Iterable[Settlement]) -> dict[str, Any]:
         "delay": plain(outcome.delay or None for outcome in outcomes),
         "repeat_delay": plain(outcome.repeat_delay for outcome in outcomes),
         "next_id": plain(None if outcome.repeat_delay is None else new_id() for outcome in outcomes),
+        "max_memory": plain(settlement.max_memory for settlement in ordered),
+        "callback_secs": callback_secs,
     }
 
 

@@ -54,6 +54,17 @@ class ExecutionStatus(str, enum.Enum):  # noqa: UP042
     Aborted = "aborted"
 
 
+class DequeueStrategy(str, enum.Enum):  # noqa: UP042
+    """From which of its queues a worker takes the next job."""
+
+    Priority = "priority"
+    """The best job of all queues: the highest priority, and among equals the one that has been due for longest."""
+    RoundRobin = "round_robin"
+    """The queues take turns, and each gives its best jobs."""
+    Random = "random"
+    """As with `RoundRobin`, but the order of the turns is drawn by lot for each claim."""
+
+
 class FailureMode(str, enum.Enum):  # noqa: UP042
     """What happens to the row of a job that failed for good."""
 
@@ -156,6 +167,7 @@ class JobExecution:
         result: What the handler returned, if it succeeded.
         started_at: When it started.
         completed_at: When it ended.
+        max_memory: Bytes that its process took up at most, if it had one of its own: that of a `ForkWorker`.
     """
 
     id: str
@@ -167,6 +179,7 @@ class JobExecution:
     result: Any = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    max_memory: int | None = None
 
 
 @frozen

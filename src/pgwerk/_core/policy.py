@@ -25,6 +25,11 @@ CANCELLED = "cancelled before it started"
 ABORTED = "aborted on request"
 """The error of a job that ran when it was aborted."""
 
+CALLBACK_TRIES = 3
+"""How often a callback is called at most, if it fails or its workers are lost."""
+
+_CALLBACK_DELAYS = (10.0, 60.0)
+
 _ENDINGS = {"failed": "failed", "aborted": "was aborted", "deleted": "was deleted"}
 
 
@@ -111,6 +116,11 @@ def stopped(error: str) -> Outcome:
 def aborted() -> Outcome:
     """Somebody asked for the running job to be stopped, and it was."""
     return stopped(ABORTED)
+
+
+def callback_delay(number: int) -> float | None:
+    """Seconds until a callback is called again that has failed so many times; None if it is given up."""
+    return _CALLBACK_DELAYS[number - 1] if number < CALLBACK_TRIES else None
 
 
 def unstorable(error: str) -> Outcome:

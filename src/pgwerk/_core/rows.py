@@ -49,7 +49,7 @@ def job_from_row(row: Sequence[Any], serializer: Serializer) -> Job:
 
 def execution_from_row(row: Sequence[Any], serializer: Serializer) -> JobExecution:
     """The attempt in a row of `get_executions.sql`."""
-    identifier, job_id, attempt, status, worker_id, error, result, started_at, completed_at = row
+    identifier, job_id, attempt, status, worker_id, error, result, started_at, completed_at, max_memory = row
     return JobExecution(
         id=identifier,
         job_id=job_id,
@@ -60,6 +60,7 @@ def execution_from_row(row: Sequence[Any], serializer: Serializer) -> JobExecuti
         result=_decode(result, serializer),
         started_at=started_at and utc(started_at),
         completed_at=completed_at and utc(completed_at),
+        max_memory=max_memory,
     )
 
 

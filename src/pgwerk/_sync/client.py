@@ -142,6 +142,7 @@ class SyncWerk(Operations):
             jobs=self._jobs,
             attempts=Attempts(self.serializer, self._context, self._allowed),
             heartbeat_interval=self.config.heartbeat_interval,
+            max_active_secs=self.config.max_active_secs,
         )
         self._other: Any = None
         if (log_level, log_format, log_color, log_fmt) != (None, None, None, None):

@@ -33,7 +33,7 @@ from attrs import frozen
 
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.errors import JobNotFound, WerkError
-from pgwerk._core.execution import Attempts, Call, DueCallback, Ending, due_callback, log_failure
+from pgwerk._core.execution import CALLBACKS, Attempts, Call, DueCallback, Ending, due_callback, log_failure
 from pgwerk._core.failures import storable
 from pgwerk._core.ids import new_id
 from pgwerk._core.inserts import Settled, Settlement, fence_params, settle_params
@@ -84,6 +84,7 @@ class Inline:
         jobs: Prepares and inserts jobs.
         attempts: Begins and ends attempts.
         heartbeat_interval: Seconds between heartbeats.
+        max_active_secs: Seconds after which a call of which nothing is heard is taken for lost.
     """
 
     connections: Connections
@@ -92,6 +93,7 @@ class Inline:
     jobs: Jobs
     attempts: Attempts
     heartbeat_interval: float
+    max_active_secs: float
 
     def run(self, spec: EnqueueParams, connection: Connection | None) -> Job | None:
         """Insert a job and run it to its end.
@@ -129,6 +131,9 @@ class _Run:
         self._heartbeat: Heartbeat | None = None
         queue = new.options.columns["queue"]
         self._lease = Lease(inline.sender, worker_row(new_id(), "sync", [queue], 1, inline.heartbeat_interval))
+        # By then the callback has been called, or a worker is to call it.
+        timeouts = [new.options.columns.get(f"{option}_timeout") for option in CALLBACKS]
+        self._callback_secs = self._lease.secs + max(timeout or inline.max_active_secs for timeout in timeouts)
 
     def to_its_end(self) -> Job | None:
         """Insert the job and run it; None if its key exists already."""
@@ -309,7 +314,8 @@ class _Run:
         return settled
 
     def _write_down(self, connection: Connection, settlement: Settlement, *, resent: bool) -> Claimed | _Over | None:
-        rows = self._sender.rows(connection, "settle", **settle_params([settlement]))
+        params = settle_params([settlement], callback_secs=self._callback_secs)
+        rows = self._sender.rows(connection, "settle", **params)
         if not rows:
             if self._sender.rows(connection, "fenced", **fence_params([settlement])):
                 return None
@@ -376,13 +382,21 @@ class _Run:
         if due is not None:
             with self._transactions.part() as part:
                 ending = self._execute_callback(due, over.job)
-                part.undo = due.has_failed(over.job, ending)
-        if over.is_removable:
-            try:
-                with self._transactions.connection() as connection:
+                part.undo = due.has_failed(self._id, ending)
+        if due is None and not over.is_removable:
+            return
+        try:
+            with self._transactions.connection() as connection:
+                is_removable = over.is_removable if due is None else self._has_called_back(connection, over.job)
+                if is_removable:
                     self._inline.aftermath.see_to(connection, removable=[self._id])
-            except psycopg.Error as error:
-                self._leave_to_sweep(error)
+        except psycopg.Error as error:
+            self._leave_to_sweep(error)
+
+    def _has_called_back(self, connection: Connection, job: Job) -> bool:
+        """Take the mark off that a callback is owed; whether the row is not to be kept."""
+        found = self._sender.first(connection, "end_own_callback", id=self._id, completed_at=job.completed_at)
+        return found is not None and bool(found[0])
 
     def _execute_callback(self, due: DueCallback, job: Job) -> Ending:
         try:

@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, TypeVar, cast
 
 from pgwerk._async.client import Werk
 from pgwerk._core import checks
@@ -16,10 +16,13 @@ from pgwerk._core.allowed import make_allowed
 from pgwerk._core.context import Context
 from pgwerk._core.execution import Attempts
 from pgwerk._core.ids import new_id
-from pgwerk._core.models import Job
+from pgwerk._core.models import DequeueStrategy, Job
 from pgwerk._sync.client import SyncWerk
 from pgwerk.worker.engine import Engine, Settings
 from pgwerk.worker.execution import Executor, LoopExecutor
+from pgwerk.worker.hooks import ExceptionHandler, Hook, Hooks
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -35,9 +38,12 @@ class BaseWorker(abc.ABC):
             heard of for that long are given to others.
         poll_interval: Seconds between looks for work while nothing is notified.
         sweep_interval: Seconds between sweeps.
-        abort_interval: Seconds between looks for abort requests. Nothing can be aborted yet, so nothing looks.
+        abort_interval: Seconds between looks for abort requests, while anything runs. They are notified as well.
         shutdown_timeout: Seconds that running jobs are given to end when the worker is stopped.
+        dequeue_strategy: From which of several queues the next job is taken.
         burst: Whether to stop when nothing is left to do.
+        before_process: A hook, or several: functions that are called with the `Context` before each handler.
+        after_process: The same for after each handler; `ctx.exception` is what the attempt failed with, if it did.
         listen: Whether to listen for notifications; without, the worker polls only.
         handle_signals: Whether SIGINT and SIGTERM stop the worker. Only in the main thread, and not on top of a program
             that has its own idea of them.
@@ -60,7 +66,10 @@ class BaseWorker(abc.ABC):
         sweep_interval: float | None = None,
         abort_interval: float | None = None,
         shutdown_timeout: float | None = None,
+        dequeue_strategy: DequeueStrategy | str = DequeueStrategy.Priority,
         burst: bool = False,
+        before_process: Hook | Sequence[Hook] = (),
+        after_process: Hook | Sequence[Hook] = (),
         listen: bool = True,
         handle_signals: bool = True,
     ) -> None:
@@ -78,15 +87,22 @@ class BaseWorker(abc.ABC):
         self.shutdown_timeout = checks.seconds(
             "shutdown_timeout", config.shutdown_timeout if shutdown_timeout is None else shutdown_timeout
         )
+        self.dequeue_strategy = _strategy(dequeue_strategy)
         self.burst = checks.flag("burst", burst)
         self.listen = checks.flag("listen", listen)
         self.handle_signals = checks.flag("handle_signals", handle_signals)
         self._engine: Engine | None = None
+        self._is_running = False
         self._stop_requested = False
         self._loop: asyncio.AbstractEventLoop | None = None
         # Handlers may enqueue: a coroutine through the one, a plain function, which is in a thread, through the other.
         self._werk: Werk = app if isinstance(app, Werk) else app._other_flavour()
         self._sync_werk: SyncWerk = app if isinstance(app, SyncWerk) else app._other_flavour()
+        self._hooks = Hooks(self._context, app.serializer)
+        for hook in _hooks("before_process", before_process):
+            self.add_before_process(hook)
+        for hook in _hooks("after_process", after_process):
+            self.add_after_process(hook)
 
     async def run(self) -> None:
         """Run jobs until `stop()` is called, a signal arrives, or in a burst nothing is left to do.
@@ -94,19 +110,22 @@ class BaseWorker(abc.ABC):
         The client is connected first, and stays connected.
 
         Raises:
-            RuntimeError: The worker has been started before; a worker runs once.
+            RuntimeError: The worker has been started or stopped before; a worker runs once.
             psycopg.Error: The database cannot be reached at the start. Later on, the worker waits for it.
         """
-        if self._engine is not None:
-            raise RuntimeError("a worker runs once: make a new one")
+        if self._engine is not None or self._stop_requested:
+            state = "runs already" if self._is_running else "was stopped" if self._stop_requested else "has run"
+            raise RuntimeError(f"this worker {state}, and a worker runs once: make a new one")
         settings = Settings(
             worker_id=self.id,
             kind=self.kind,
             queues=self.queues,
+            strategy=self.dequeue_strategy,
             concurrency=self.concurrency,
             heartbeat_interval=self.heartbeat_interval,
             poll_interval=self.poll_interval,
             sweep_interval=self.sweep_interval,
+            abort_interval=self.abort_interval,
             shutdown_timeout=self.shutdown_timeout,
             burst=self.burst,
             listen=self.listen,
@@ -119,33 +138,81 @@ class BaseWorker(abc.ABC):
             settings,
             attempts,
             self._executor(attempts),
+            hooks=self._hooks,
             pooler=self.app.pooler,
             listen_dsn=self.app.listen_dsn,
         )
-        if self._stop_requested:
-            self._engine.stop()
-        if isinstance(self.app, Werk):
-            await self.app.connect()
-        else:
-            await asyncio.to_thread(self.app.connect)
-        with self._signals() if self.handle_signals else contextlib.nullcontext():
-            await self._engine.run()
+        self._is_running = True
+        try:
+            if isinstance(self.app, Werk):
+                await self.app.connect()
+            else:
+                await asyncio.to_thread(self.app.connect)
+            with self._signals() if self.handle_signals else contextlib.nullcontext():
+                await self._engine.run()
+        finally:
+            self._is_running = False
 
     def stop(self) -> None:
         """Stop: claim nothing more, and end when the running jobs have. Called again, end at once.
 
-        May be called from any thread. Before `run()`, it makes that return as soon as it is called.
+        May be called from any thread. Stopped before `run()`, it never runs.
         """
         self._stop_requested = True
         if self._engine is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._engine.stop)
 
+    def add_before_process(self, hook: Hook) -> None:
+        """Have a function called with the `Context` before each handler, after those that were added before.
+
+        It may be a coroutine function, or a plain one, which is called in a thread; it is called in the worker's own
+        process, whatever the kind of worker. The time-out of the job does not count it. What it raises is logged, and
+        changes nothing.
+
+        Raises:
+            TypeError: It is not callable.
+        """
+        self._hooks.before.append(_callable("a before_process hook", hook))
+
+    def add_after_process(self, hook: Hook) -> None:
+        """Have a function called with the `Context` after each handler, before its job is settled.
+
+        `ctx.exception` is what the attempt failed with, or what the handler raised when it was stopped; None after a
+        success. Else as with `add_before_process`.
+
+        Raises:
+            TypeError: It is not callable.
+        """
+        self._hooks.after.append(_callable("an after_process hook", hook))
+
+    def push_exception_handler(self, handler: ExceptionHandler) -> None:
+        """Have a function called with the `Job` and the exception when an attempt has failed.
+
+        The handler that was pushed last is called first. One that returns `False` keeps the others from being called.
+        They run before the `after_process` hooks, and else in the same way.
+
+        Raises:
+            TypeError: It is not callable.
+        """
+        self._hooks.on_exception.append(_callable("an exception handler", handler))
+
+    def pop_exception_handler(self) -> ExceptionHandler:
+        """Take back the exception handler that was pushed last, and return it.
+
+        Raises:
+            IndexError: There is none.
+        """
+        if not self._hooks.on_exception:
+            raise IndexError("no exception handler is left to pop")
+        return self._hooks.on_exception.pop()
+
     @abc.abstractmethod
     def _executor(self, attempts: Attempts) -> Executor:
         """What the kinds differ in: the way in which they run handlers."""
 
-    def _context(self, job: Job, is_coroutine: bool) -> Context:
-        return Context(app=self._werk if is_coroutine else self._sync_werk, worker=self, job=job)
+    def _context(self, job: Job, is_coroutine: bool, exception: BaseException | None = None) -> Context:
+        app = self._werk if is_coroutine else self._sync_werk
+        return Context(app=app, worker=self, job=job, exception=cast(Exception | None, exception))
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -168,6 +235,28 @@ class AsyncWorker(BaseWorker):
 
     def _executor(self, attempts: Attempts) -> Executor:
         return LoopExecutor(attempts)
+
+
+def _strategy(given: object) -> DequeueStrategy:
+    try:
+        return DequeueStrategy(given)
+    except ValueError:
+        names = ", ".join(f"DequeueStrategy.{each.name}" for each in DequeueStrategy)
+        raise ValueError(f"dequeue_strategy must be one of {names}, not {given!r}") from None
+
+
+def _hooks(name: str, given: object) -> list[Any]:
+    if callable(given):
+        return [given]
+    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
+        raise TypeError(f"{name} must be a function or a list of functions, not {type(given).__name__} ({given!r})")
+    return list(given)
+
+
+def _callable(what: str, func: C) -> C:
+    if not callable(func):
+        raise TypeError(f"{what} must be a function, not {type(func).__name__} ({func!r})")
+    return func
 
 
 def _interval(name: str, given: float | None, default: float) -> float:

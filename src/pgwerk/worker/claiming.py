@@ -8,16 +8,21 @@ queue, to keep N of them all, the others would be hidden from other workers mean
 Groups: of the jobs of one group, one runs at a time. The look takes the advisory locks of the groups that it found, and
 the claim is the next statement of the same transaction: its snapshot is younger than the locks, so it sees every claim
 of these groups that came before. The unique index over running groups is only the backstop.
+
+What is best over several queues is up to the strategy. When queues take turns, a look ranks the jobs within each queue
+first, and the next look begins with the queue after the one that had the last turn.
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._core.claimed import Claimed
+from pgwerk._core.models import DequeueStrategy
 from pgwerk._sql import Statements
 
 LEAST_HEAD = 100
@@ -25,12 +30,27 @@ LEAST_HEAD = 100
 
 
 class Claimer:
-    """Claims for one worker."""
+    """Claims for one worker.
 
-    def __init__(self, statements: Statements, worker_id: str, queues: Sequence[str]) -> None:
+    Args:
+        statements: The statements.
+        worker_id: The worker.
+        queues: Its queues.
+        strategy: From which of them to take the next job.
+    """
+
+    def __init__(
+        self,
+        statements: Statements,
+        worker_id: str,
+        queues: Sequence[str],
+        strategy: DequeueStrategy = DequeueStrategy.Priority,
+    ) -> None:
         self._statements = statements
         self._worker_id = worker_id
         self._queues = list(queues)
+        self._strategy = strategy
+        self._look = "look" if strategy is DequeueStrategy.Priority else "look_in_turns"
         # Where the visit of the groups beyond the head has ended, for each queue.
         self._after = dict.fromkeys(self._queues, "")
 
@@ -55,14 +75,16 @@ class Claimer:
         return row is not None and row[0] > 0
 
     async def _look_and_claim(self, connection: Connection, limit: int) -> list[Claimed]:
+        if self._strategy is DequeueStrategy.Random:
+            random.shuffle(self._queues)
         async with connection.transaction():
             cursor = await WerkCursor(connection).execute(
-                self._statements["look"],
+                self._statements[self._look],
                 {
                     "queues": self._queues,
                     "limit": limit,
                     "head": max(LEAST_HEAD, 2 * limit),
-                    "after": list(self._after.values()),
+                    "after": [self._after[queue] for queue in self._queues],
                 },
                 binary=True,
             )
@@ -74,6 +96,8 @@ class Claimer:
             groups = [(queue, group) for queue, _, group, locked, _ in rows if locked]
             if not quota and not groups:
                 return []
+            if self._strategy is DequeueStrategy.RoundRobin:
+                self._take_turns(quota + Counter(queue for queue, _ in groups))
             return await self._execute(
                 connection,
                 "claim_looked",
@@ -85,6 +109,12 @@ class Claimer:
                     "worker_id": self._worker_id,
                 },
             )
+
+    def _take_turns(self, counts: Counter[str]) -> None:
+        """Let the queue come first next time that follows the one which had the last turn."""
+        turns = max(counts.values())
+        last = max(place for place, queue in enumerate(self._queues) if counts[queue] == turns)
+        self._queues = self._queues[last + 1 :] + self._queues[: last + 1]
 
     async def _execute(self, connection: Connection, statement: str, params: dict[str, Any]) -> list[Claimed]:
         cursor = await WerkCursor(connection).execute(self._statements[statement], params, binary=True)

@@ -4,8 +4,9 @@ These run side by side on one event loop:
 
 - the claim loop, here: as long as there may be work and a slot is free, claim; else sleep until something wakes it: a
   freed slot, a notification, the next due time, or the poll interval;
-- one task per running job, which ends with an outcome;
-- the settler (settling.py), the listener (listening.py), heartbeats with rescues, and sweeps (upkeep.py).
+- one task per running job, which ends with an outcome, and per callback (calling.py);
+- the settler (settling.py), the listener (listening.py), heartbeats with rescues, and sweeps (upkeep.py);
+- while handlers run, a look now and then whether one of them is to be stopped.
 
 There are three connections: one claims, one settles and beats, one listens. None of the three activities waits for
 another, and a worker that does not get on with one of them still holds its lease, or loses it, as it should.
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -37,14 +37,17 @@ from pgwerk._core.claimed import Claimed
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.execution import Attempted, Attempts, Work, log_failure
 from pgwerk._core.inserts import Settled, Settlement, settle_params
-from pgwerk._core.logs import current_job
-from pgwerk._core.models import JobStatus
+from pgwerk._core.models import DequeueStrategy, JobStatus
 from pgwerk._core.policy import given_back
 from pgwerk._sql import Names, Statements
+from pgwerk.worker.aborting import Aborts
+from pgwerk.worker.calling import Callbacks
 from pgwerk.worker.claiming import Claimer
-from pgwerk.worker.execution import Executor, Interruption, RunKey, Running, judge
+from pgwerk.worker.execution import Executor, Interruption, Ran, RunKey, Running
 from pgwerk.worker.following import Follower
+from pgwerk.worker.hooks import Hooks
 from pgwerk.worker.listening import WorkListener
+from pgwerk.worker.runs import Runs
 from pgwerk.worker.session import Backoff, Session
 from pgwerk.worker.settling import Settler
 from pgwerk.worker.upkeep import Upkeep
@@ -63,10 +66,12 @@ class Settings:
     worker_id: str
     kind: str
     queues: tuple[str, ...]
+    strategy: DequeueStrategy
     concurrency: int
     heartbeat_interval: float
     poll_interval: float
     sweep_interval: float
+    abort_interval: float
     shutdown_timeout: float
     burst: bool
     listen: bool
@@ -81,6 +86,7 @@ class Engine:
         settings: How the worker works.
         attempts: Begins and ends the attempts.
         executor: Runs the handlers.
+        hooks: What is called around them.
         pooler: Whether `dsn` leads to a pooler; "auto" finds out.
         listen_dsn: Connection string for the connection that listens; None uses `dsn`.
     """
@@ -93,12 +99,14 @@ class Engine:
         attempts: Attempts,
         executor: Executor,
         *,
+        hooks: Hooks,
         pooler: bool | str = "auto",
         listen_dsn: str | None = None,
     ) -> None:
         self._settings = settings
-        self._attempts = attempts
         self._executor = executor
+        self._hooks = hooks
+        self._runs = Runs(attempts, executor, hooks, self._on_ended)
         names = Names(config.schema, config.prefix)
         self._statements = Statements(names)
         lease_secs = 3 * settings.heartbeat_interval
@@ -109,12 +117,23 @@ class Engine:
             listen_dsn or dsn, silence_secs=lease_secs, pooler=False if listen_dsn else pooler, tuned=False
         )
         self._sessions = (self._claims, self._results, listening, sweeping, following)
-        self._claimer = Claimer(self._statements, settings.worker_id, settings.queues)
+        self._claimer = Claimer(self._statements, settings.worker_id, settings.queues, settings.strategy)
         sender = Sender(self._statements)
         aftermath = Aftermath(sender)
         self._sweeper = Sweeper(sender, aftermath, config, attempts.serializer)
         self._settler = Settler(self._results, self._statements, self._on_settled)
         self._follower = Follower(self._results, following, aftermath, self._on_followed)
+        self._aborts = Aborts(
+            self._results, self._statements, settings.worker_id, self._runs, interval=settings.abort_interval
+        )
+        self._callbacks = Callbacks(
+            self._results,
+            self._statements,
+            settings.queues,
+            lease_secs=lease_secs,
+            on_removable=self._on_removable,
+            on_postponed=self._on_postponed,
+        )
         self._listener = WorkListener(
             listening,
             self._results,
@@ -123,6 +142,8 @@ class Engine:
             on_gap=self._on_gap,
             on_ready=self._on_ready,
             on_due=self._on_due,
+            on_owing=self._on_owing,
+            on_abort=self._aborts.requested,
             on_waiting=self._follower.add_waiting,
         )
         worker = worker_row(
@@ -135,10 +156,10 @@ class Engine:
             Lease(sender, worker),
             heartbeat_interval=settings.heartbeat_interval,
             sweep_interval=settings.sweep_interval,
-            running=lambda: [running.claimed for running in self._running.values()],
+            running=self._runs.jobs,
+            extend_callbacks=self._callbacks.extend,
             on_rescued=self._on_settled,
         )
-        self._running: dict[RunKey, Running] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -153,6 +174,7 @@ class Engine:
         self._look_for_strays_at = time.monotonic() + self._stray_interval
         self._look_for_due_at = 0.0
         self._look_around_at = 0.0
+        self._look_for_callbacks_at = 0.0
 
     async def run(self) -> None:
         """Work until told to stop, or, in a burst, until nothing is left to do."""
@@ -160,7 +182,14 @@ class Engine:
         try:
             await self._executor.start()
             await self._register()
-            chores = [self._settler.run(), self._follower.run(), self._upkeep.run(), self._upkeep.sweep()]
+            chores = [
+                self._settler.run(),
+                self._follower.run(),
+                self._callbacks.run(),
+                self._upkeep.run(),
+                self._upkeep.sweep(),
+                self._aborts.run(),
+            ]
             if self._settings.listen:
                 chores.append(self._listener.run())
             helpers = [asyncio.create_task(chore) for chore in chores]
@@ -176,6 +205,7 @@ class Engine:
             await self._drain(0)
             raise
         finally:
+            self._hooks.close()
             await self._executor.close()
             for helper in helpers:
                 helper.cancel()
@@ -188,6 +218,7 @@ class Engine:
         if self._stopping.is_set():
             self._leave()
         self._stopping.set()
+        self._settler.leaves_callbacks = True
         self._wake.set()
 
     # Claiming
@@ -198,6 +229,7 @@ class Engine:
             self._wake.clear()
             try:
                 await self._promote_due()
+                await self._take_callbacks()
                 await self._claim()
                 exhausted = self._settings.burst and await self._is_exhausted()
                 backoff.reset()
@@ -212,7 +244,10 @@ class Engine:
             if exhausted:
                 return
             if not (self._may_find_work and self._free_slots()):
-                await self._sleep(self._look_for_due_at - time.monotonic(), self._wake)
+                next_look = min(self._look_for_due_at, self._look_for_callbacks_at)
+                if not self._free_slots():
+                    next_look = self._look_for_due_at
+                await self._sleep(next_look - time.monotonic(), self._wake)
                 if time.monotonic() >= self._look_for_due_at:
                     self._may_find_work = True
                     if not self._listener.is_hearing and time.monotonic() >= self._look_around_at:
@@ -225,7 +260,7 @@ class Engine:
         if not self._upkeep.holds_lease():
             # What it claims now, others would take away at once.
             return 0
-        return max(0, self._settings.concurrency - len(self._running) - backlog)
+        return max(0, self._settings.concurrency - len(self._runs) - backlog)
 
     async def _claim(self) -> None:
         free = self._free_slots()
@@ -239,10 +274,25 @@ class Engine:
             self._strays_possible = True
             claimed = await self._claimer.claim(connection, free)
             for each in claimed:
-                self._start(each)
+                self._runs.start(Work(each), RunKey(each.id, each.attempts))
+                if each.heartbeat_secs is not None:
+                    self._upkeep.reconsider()
             self._strays_possible = False
         if len(claimed) == free:
             self._may_find_work = True
+
+    async def _take_callbacks(self) -> None:
+        """Call what has to be called: it comes before new jobs."""
+        free = self._free_slots()
+        if not free or time.monotonic() < self._look_for_callbacks_at:
+            return
+        async with self._claims.use() as connection:
+            self._look_for_callbacks_at = time.monotonic() + self._settings.heartbeat_interval
+            taken = await self._callbacks.take(connection, free)
+        if len(taken) == free:
+            self._on_owing()
+        for each in taken:
+            self._runs.start(Work(each.claimed, each.due), each.key)
 
     async def _promote_due(self) -> None:
         if time.monotonic() < self._look_for_due_at:
@@ -259,7 +309,7 @@ class Engine:
 
     async def _give_back_strays(self, connection: Connection) -> None:
         """Give back what was claimed for this worker by a statement whose answer never arrived."""
-        known = [key[:2] for key in self._running] + self._settler.keys()
+        known = self._runs.attempts() + self._settler.keys()
         async with connection.transaction():
             cursor = await WerkCursor(connection).execute(
                 self._statements["lock_strays"],
@@ -281,7 +331,7 @@ class Engine:
 
     async def _is_exhausted(self) -> bool:
         """Whether a burst is over: nothing runs, everything is settled, and nothing is ready, not even under a lock."""
-        if self._running or self._may_find_work or len(self._settler) or len(self._follower):
+        if self._runs or self._may_find_work or self._unwritten() or self._look_for_callbacks_at == 0.0:
             return False
         async with self._claims.use() as connection:
             promotion = await self._sweeper.promote_due(connection)
@@ -296,45 +346,30 @@ class Engine:
             async with asyncio.timeout(max(secs, 0)):
                 await waker.wait()
 
-    # Running
-
-    def _start(self, claimed: Claimed) -> None:
-        running = Running(Work(claimed), RunKey(claimed.id, claimed.attempts))
-        self._running[running.key] = running
-        running.task = asyncio.create_task(self._execute(running))
-        # In a callback, because a task that is cancelled before its first step never gets as far as its own code.
-        running.task.add_done_callback(functools.partial(self._on_ended, running))
-        if claimed.heartbeat_secs is not None:
-            self._upkeep.reconsider()
-
-    async def _execute(self, running: Running) -> Attempted | None:
-        current_job.set(running.claimed.id)
-        ran = await self._executor.execute(running)
-        return judge(self._attempts, running, ran) if isinstance(ran, Attempted) else None
-
-    def _on_ended(self, running: Running, task: asyncio.Task[Attempted | None]) -> None:
-        claimed = running.claimed
-        del self._running[running.key]
-        attempted: Attempted | None
-        if task.cancelled():
-            attempted = Attempted(given_back())
-        elif (error := task.exception()) is not None:
-            logger.critical("a fault of the worker itself in job %s", claimed.id, exc_info=error)
-            attempted = self._attempts.unprepared(claimed, error)
-        else:
-            attempted = task.result()
-        if attempted is None:
-            self._left_behind = True
-        else:
-            log_failure(claimed, attempted.outcome)
-            self._settler.add(Settlement(claimed.id, claimed.worker_id, claimed.attempts, attempted.outcome))
-        self._wake.set()
+    def _unwritten(self) -> int:
+        """How much of what has ended has not been seen to in the database."""
+        return len(self._settler) + len(self._callbacks) + len(self._follower)
 
     # What is heard from the others
+
+    def _on_ended(self, running: Running, ran: Ran | None) -> None:
+        key, claimed = running.key, running.claimed
+        if ran is None:
+            self._left_behind = True
+            if key.is_callback:
+                self._callbacks.left_running(key)
+        elif not isinstance(ran, Attempted):
+            self._callbacks.ended(key, ran, running.interruption)
+        elif running.interruption is not Interruption.Lost:
+            log_failure(claimed, ran.outcome)
+            self._settler.add(Settlement(claimed.id, claimed.worker_id, claimed.attempts, ran.outcome, ran.max_memory))
+        self._wake.set()
 
     def _on_gap(self) -> None:
         self._on_ready()
         self._on_due()
+        self._on_owing()
+        self._aborts.look()
         self._follower.look_around(now=True)
 
     def _on_ready(self) -> None:
@@ -345,6 +380,17 @@ class Engine:
         self._look_for_due_at = 0.0
         self._wake.set()
 
+    def _on_owing(self) -> None:
+        self._look_for_callbacks_at = 0.0
+        self._wake.set()
+
+    def _on_removable(self, job_id: str) -> None:
+        self._follower.add(job_id, removable=True)
+
+    def _on_postponed(self, secs: float) -> None:
+        self._look_for_callbacks_at = min(self._look_for_callbacks_at, time.monotonic() + secs)
+        self._wake.set()
+
     def _on_followed(self, released: bool) -> None:
         if released:
             self._may_find_work = True
@@ -353,7 +399,9 @@ class Engine:
     def _on_settled(self, settled: Iterable[Settled]) -> None:
         for each in settled:
             if each.is_over:
-                self._follower.add(each)
+                self._follower.add(each.job_id, removable=each.removable)
+            if each.owing:
+                self._look_for_callbacks_at = 0.0
             # The end of a job with a group lets another one run, in any queue.
             if each.grouped or each.status == JobStatus.Queued.value:
                 self._may_find_work = True
@@ -372,6 +420,7 @@ class Engine:
 
     def _leave(self) -> None:
         self._executor.abandon()
+        self._hooks.abandon()
         self._leaving.set()
 
     async def _register(self) -> None:
@@ -388,18 +437,19 @@ class Engine:
 
     async def _drain(self, patience_secs: float) -> None:
         """Let running jobs end, or stop them, and settle what has ended."""
-        await self._wait_while(lambda: bool(self._running), patience_secs)
-        if self._running:
-            logger.info("stopping %d jobs that did not end within %g s", len(self._running), patience_secs)
-            for running in self._running.values():
-                running.interrupt(Interruption.Shutdown)
-        while self._running and not self._leaving.is_set():
-            await self._wait_while(lambda: bool(self._running), REMINDER_SECS)
-            for running in self._running.values():
+        await self._wait_while(lambda: bool(self._runs), patience_secs)
+        if self._runs:
+            logger.info("stopping %d jobs that did not end within %g s", len(self._runs), patience_secs)
+            self._runs.interrupt(Interruption.Shutdown)
+        while self._runs and not self._leaving.is_set():
+            await self._wait_while(lambda: bool(self._runs), REMINDER_SECS)
+            for running in self._runs:
                 logger.warning("job %s (%s) cannot be stopped", running.claimed.id, running.claimed.function)
         # Asked to leave, it takes a moment all the same: what has been cancelled gets to its end, and is given back.
-        await self._wait_while(lambda: bool(self._running or len(self._settler)), LEAVING_SECS, leave=False)
-        await self._wait_while(lambda: bool(len(self._settler) or len(self._follower)), patience_secs)
+        await self._wait_while(
+            lambda: bool(self._runs or len(self._settler) or len(self._callbacks)), LEAVING_SECS, leave=False
+        )
+        await self._wait_while(lambda: bool(self._unwritten()), patience_secs)
         if len(self._settler):
             logger.error("%d results could not be settled: their jobs are going to run again", len(self._settler))
 
@@ -416,7 +466,7 @@ class Engine:
                 async with self._claims.use() as connection:
                     await self._give_back_strays(connection)
             # With jobs left behind, the row stays: its lease says when they may be rescued.
-            if not (self._running or self._left_behind or len(self._settler)):
+            if not (self._runs or self._left_behind or len(self._settler)):
                 async with self._results.use() as connection:
                     await self._upkeep.leave(connection)
         except psycopg.Error as error:

@@ -38,7 +38,7 @@ class RunKey(NamedTuple):
 
     Attributes:
         job_id: The job.
-        number: The number of the attempt, or of the try to call the callback.
+        number: The number of the attempt, or for a callback one that no other has.
         is_callback: Whether it is the callback that runs.
     """
 
@@ -65,7 +65,7 @@ class Running:
         self.key = key
         self.started_at = time.monotonic()
         self.interruption: Interruption | None = None
-        self.task: asyncio.Task[Attempted | None] | None = None
+        self.task: asyncio.Task[Ran | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -176,10 +176,10 @@ def judge(attempts: Attempts, running: Running, ran: Attempted) -> Attempted:
     claimed = running.claimed
     match running.interruption:
         case Interruption.Timeout:
-            return attempts.timed_out(claimed, ran.error)
+            return attempts.timed_out(claimed, ran.error)._replace(max_memory=ran.max_memory)
         case Interruption.Abort:
-            return Attempted(aborted(), ran.error)
+            return ran._replace(outcome=aborted())
         case Interruption.Shutdown if ran.error is not None:
-            return Attempted(given_back(), ran.error)
+            return ran._replace(outcome=given_back())
     # It has returned although it was told to stop, or nobody has told it.
     return ran

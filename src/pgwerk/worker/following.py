@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 import psycopg
 
 from pgwerk._async.aftermath import Aftermath
-from pgwerk._core.inserts import Settled
 from pgwerk.worker.session import Backoff, Session
 
 logger = logging.getLogger("pgwerk.worker")
@@ -58,11 +57,11 @@ class Follower:
         """How much has not been seen to."""
         return len(self._ended) + len(self._waiting) + self._is_unsure + self._is_busy
 
-    def add(self, settled: Settled) -> None:
+    def add(self, job_id: str, *, removable: bool) -> None:
         """A job has ended."""
-        self._ended[settled.job_id] = None
-        if settled.removable:
-            self._removable.add(settled.job_id)
+        self._ended[job_id] = None
+        if removable:
+            self._removable.add(job_id)
         self._wake.set()
 
     def add_waiting(self, ids: Iterable[str]) -> None:

@@ -1,9 +1,9 @@
 """Hearing of new work.
 
-The channel carries the name of a queue in which something became ready (`q...`), the time of a scheduled job that is
-the first one due (`d...`), or the ids of jobs that wait for others and were part of somebody's transaction (`w...`). A
-notification is a reason to look, never a message to rely on: the worker polls as well. Behind a pooler, and where
-notifications do not arrive, it only polls.
+The channel carries the name of a queue in which something became ready (`q...`) or a callback is owed (`c...`), the
+time of a scheduled job that is the first one due (`d...`), the id of a job that is to be aborted (`a...`), or the ids
+of jobs that wait for others and were part of somebody's transaction (`w...`). A notification is a reason to look, never
+a message to rely on: the worker polls as well. Behind a pooler, and where notifications do not arrive, it only polls.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class WorkListener:
         on_gap: Called when it has begun to listen: what was notified before, nobody has heard.
         on_ready: Called when something became ready in one of them.
         on_due: Called when a job was scheduled before all others.
+        on_owing: Called when a callback is owed in one of them.
+        on_abort: Called with the id of a job that is to be aborted, whoever runs it.
         on_waiting: Called with the ids of jobs that wait for others and have just been committed.
 
     Attributes:
@@ -49,6 +51,8 @@ class WorkListener:
         on_gap: Callable[[], None],
         on_ready: Callable[[], None],
         on_due: Callable[[], None],
+        on_owing: Callable[[], None],
+        on_abort: Callable[[str], None],
         on_waiting: Callable[[Iterable[str]], None],
     ) -> None:
         self.is_hearing = False
@@ -59,6 +63,8 @@ class WorkListener:
         self._on_gap = on_gap
         self._on_ready = on_ready
         self._on_due = on_due
+        self._on_owing = on_owing
+        self._on_abort = on_abort
         self._on_waiting = on_waiting
 
     async def run(self) -> None:
@@ -97,5 +103,9 @@ class WorkListener:
         elif kind == "w":
             # Another release may have sent it, or anybody who can connect.
             self._on_waiting(filter(None, map(normalize_id, rest.split(","))))
-        elif kind == "q" and rest in self._queues:
+        elif kind == "a":
+            self._on_abort(rest)
+        elif rest in self._queues and kind == "q":
             self._on_ready()
+        elif rest in self._queues and kind == "c":
+            self._on_owing()

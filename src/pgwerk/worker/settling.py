@@ -37,6 +37,9 @@ class Settler:
         session: The connection to send batches over.
         statements: The statements.
         on_settled: Called after each batch, with what became of the jobs.
+
+    Attributes:
+        leaves_callbacks: Whether other workers are to call the callbacks of the jobs.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Settler:
         self._session = session
         self._statements = statements
         self._on_settled = on_settled
+        self.leaves_callbacks = False
         # By attempt, not by job: the next attempt may end before the answer about the last one has arrived.
         self._pending: dict[tuple[str, int], Settlement] = {}
         self._wake = asyncio.Event()
@@ -108,7 +112,9 @@ class Settler:
 
     async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> list[Settled]:
         """Settle in one statement, and tell what became of the jobs."""
-        cursor = await WerkCursor(connection).execute(self._statements["settle"], settle_params(batch), binary=True)
+        # What this worker calls, it takes up by a statement of its own: no time is set aside.
+        params = settle_params(batch, callback_secs=None if self.leaves_callbacks else 0.0)
+        cursor = await WerkCursor(connection).execute(self._statements["settle"], params, binary=True)
         return [Settled(*row) for row in await cursor.fetchall()]
 
     async def _settle_apart(self, connection: Connection, batch: Sequence[Settlement], error: Exception) -> None:

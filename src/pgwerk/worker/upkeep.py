@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import psycopg
 
@@ -37,6 +37,7 @@ class Upkeep:
         heartbeat_interval: Seconds between heartbeats.
         sweep_interval: Seconds between sweeps.
         running: Gives the jobs that the worker runs.
+        extend_callbacks: Extends what the worker holds besides, with each heartbeat.
         on_rescued: Called with what became of the jobs of lost workers.
     """
 
@@ -50,6 +51,7 @@ class Upkeep:
         heartbeat_interval: float,
         sweep_interval: float,
         running: Callable[[], Sequence[Claimed]],
+        extend_callbacks: Callable[[Connection], Awaitable[None]],
         on_rescued: Callable[[Iterable[Settled]], None],
     ) -> None:
         self._session = session
@@ -59,6 +61,7 @@ class Upkeep:
         self._heartbeat_interval = heartbeat_interval
         self._sweep_interval = sweep_interval
         self._running = running
+        self._extend_callbacks = extend_callbacks
         self._on_rescued = on_rescued
         self._beaten_at = 0.0
         self._reconsider = asyncio.Event()
@@ -97,6 +100,7 @@ class Upkeep:
         """Extend the worker's lease, and the deadlines of its jobs."""
         await self._lease.extend(connection, self._running())
         self._beaten_at = time.monotonic()
+        await self._extend_callbacks(connection)
 
     def holds_lease(self) -> bool:
         """Whether the last heartbeat is young enough, as far as this worker knows."""

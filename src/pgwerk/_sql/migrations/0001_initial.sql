@@ -49,7 +49,9 @@ CREATE TABLE {jobs} (
     on_success_timeout integer,
     on_failure_timeout integer,
     on_stopped_timeout integer,
-    -- A callback is owed, and may be taken up from this time on.
+    -- The callback that is owed: the name of its option; from when on it may be taken up, which is also what tells those
+    -- who have taken it up from each other; and how often it has been.
+    callback text,
     callback_due timestamptz,
     callback_tries integer NOT NULL DEFAULT 0,
 
@@ -79,7 +81,7 @@ CREATE UNIQUE INDEX {jobs_key} ON {jobs} (key) WHERE key IS NOT NULL;
 CREATE UNIQUE INDEX {jobs_running_group} ON {jobs} (group_key)
     WHERE status IN ('active', 'aborting') AND group_key IS NOT NULL;
 CREATE INDEX {jobs_expiry} ON {jobs} (expires_at, id) WHERE expires_at IS NOT NULL;
-CREATE INDEX {jobs_callbacks} ON {jobs} (id) WHERE callback_due IS NOT NULL;
+CREATE INDEX {jobs_callbacks} ON {jobs} (queue, callback_due) WHERE callback_due IS NOT NULL;
 
 -- One row for each attempt that has ended. No foreign key to the jobs: it would look up and lock the job once more for
 -- every attempt, in the statement that has just locked it; each statement that deletes jobs deletes these rows with
@@ -92,6 +94,8 @@ CREATE TABLE {executions} (
     error text,
     started_at timestamptz,
     completed_at timestamptz NOT NULL,
+    -- Bytes that the process of the attempt took up at most, where it had one of its own.
+    max_memory bigint,
     PRIMARY KEY (job_id, attempt)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
 

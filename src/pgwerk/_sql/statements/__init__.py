@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+from psycopg import sql
+
+from pgwerk._core.policy import ABORTED
 from pgwerk._core.rows import JOB_COLUMNS, JSON_COLUMNS, UUID_COLUMNS
 from pgwerk._sql.names import Names
 from pgwerk._sql.rendering import render
@@ -11,7 +14,13 @@ from pgwerk._sql.rendering import render
 AWAITED_SECS = 60
 """The least time for which the row of a job is kept that somebody waits for: who polls must find it."""
 
-_VARIANTS = {"list_newest_jobs": ("list_jobs", {"direction": "DESC"})}
+_BEST = "merged.priority DESC, merged.scheduled_at, merged.id"
+_PLACE = "(SELECT l.place FROM lanes l WHERE l.queue = merged.queue)"
+_IN_TURNS = f"row_number() OVER (PARTITION BY merged.queue ORDER BY {_BEST}), {_PLACE}"
+_VARIANTS = {
+    "list_newest_jobs": ("list_jobs", {"direction": "DESC"}),
+    "look_in_turns": ("look", {"best_first": _IN_TURNS}),
+}
 """Statements that share a file with another one: the name of the file, and what is different in it."""
 
 
@@ -33,7 +42,9 @@ class Statements:
             **names.placeholders(),
             "job_columns": _job_columns("j"),
             "awaited_secs": str(AWAITED_SECS),
+            "aborted": sql.quote(ABORTED),
             "direction": "ASC",
+            "best_first": _BEST,
         }
         self._rendered: dict[str, bytes] = {}
         self._parted: dict[tuple[str, frozenset[str]], bytes] = {}

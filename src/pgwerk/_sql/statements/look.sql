@@ -2,6 +2,8 @@
 -- them. The claim that follows in the same transaction (claim_looked.sql) takes a fresh snapshot, in which it sees the
 -- running jobs of the groups that it holds the locks of: this is what makes two claims of one group impossible.
 --
+-- Which jobs are the best over all queues is the strategy's affair: the order of `best` is all that differs. Where
+-- queues take turns, they do so in the order in which they are given.
 -- One index scan per queue, then a merge: with `queue = ANY (...)` the whole backlog would be sorted.
 -- Of jobs with a group, those at the head are looked at, up to a bound. When that leaves places unfilled, because the
 -- head belongs to few groups or blocked ones, the other groups are visited one by one, from where the last visit of the
@@ -9,7 +11,8 @@
 -- Returns at least one row for each queue: one for each job without a group, one for each group whose lock was tried, and
 -- where the visit ended.
 WITH RECURSIVE lanes AS (
-    SELECT q.queue, q.after FROM unnest(%(queues)s::text[], %(after)s::text[]) AS q (queue, after)
+    SELECT q.queue, q.after, q.place
+    FROM unnest(%(queues)s::text[], %(after)s::text[]) WITH ORDINALITY AS q (queue, after, place)
 ), plain AS (
     SELECT l.queue, NULL::text AS group_key, best.priority, best.scheduled_at, best.id
     FROM lanes l
@@ -88,7 +91,7 @@ WITH RECURSIVE lanes AS (
 ), best AS MATERIALIZED (
     SELECT merged.*
     FROM (SELECT * FROM plain UNION ALL SELECT queue, group_key, priority, scheduled_at, id FROM grouped) AS merged
-    ORDER BY merged.priority DESC, merged.scheduled_at, merged.id
+    ORDER BY {best_first}
     LIMIT %(limit)s
 )
 SELECT

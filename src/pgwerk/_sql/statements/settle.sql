@@ -6,19 +6,22 @@
 -- Locks the jobs in the order of their ids and skips those that others hold; what is not returned was skipped or fenced
 -- off, and fenced.sql tells which. Carried by the primary key.
 -- A job that was asked to abort ends as aborted, whatever came of it. An attempt without an execution status is given
--- back. The next run of a repeating job is inserted here, and takes the key over.
--- Notified: the end of jobs that are awaited, up to 200 in one notification; queues in which something became ready; the
--- time of a retry.
+-- back. The next run of a repeating job is inserted here, and takes the key over. The callback that fits the end is owed
+-- from here on; for `callback_secs` it is left to whoever sends this, and with NULL to whichever worker is first.
+-- Notified: the end of jobs that are awaited, up to 200 in one notification; queues in which something became ready, or in
+-- which callbacks are owed; the time of a retry.
 WITH input AS (
     SELECT *
     FROM unnest(
         %(id)s::uuid[], %(worker_id)s::uuid[], %(attempt)s::integer[], %(status)s::text[], %(execution)s::text[],
-        %(result)s::text[], %(error)s::text[], %(delay)s::float8[], %(repeat_delay)s::float8[], %(next_id)s::uuid[]
-    ) AS i (id, worker_id, attempt, status, execution, result, error, delay, repeat_delay, next_id)
+        %(result)s::text[], %(error)s::text[], %(delay)s::float8[], %(repeat_delay)s::float8[], %(next_id)s::uuid[],
+        %(max_memory)s::bigint[]
+    ) AS i (id, worker_id, attempt, status, execution, result, error, delay, repeat_delay, next_id, max_memory)
 ), held AS MATERIALIZED (
     SELECT
         j.id, j.worker_id AS runner, j.started_at AS began,
-        i.attempt, i.execution, i.result AS outcome, i.error AS reason, i.delay, i.next_id,
+        i.attempt, i.execution, i.result AS outcome, i.delay, i.next_id, i.max_memory,
+        CASE WHEN j.status = 'aborting' THEN coalesce(i.error, {aborted}) ELSE i.error END AS reason,
         CASE WHEN j.status = 'aborting' THEN 'aborted' ELSE i.status END AS next_status,
         CASE WHEN j.status <> 'aborting' THEN i.repeat_delay END AS repeat_delay,
         j.status = 'aborting' OR i.status IN ('complete', 'failed', 'aborted') AS ended,
@@ -28,10 +31,17 @@ WITH input AS (
             WHEN i.status = 'complete' THEN j.result_ttl
             WHEN j.failure_mode = 'delete' THEN 0
             ELSE j.failure_ttl
-        END AS kept_secs
+        END AS kept_secs,
+        CASE
+            WHEN j.status = 'aborting' OR i.status = 'aborted' THEN CASE WHEN j.on_stopped IS NOT NULL THEN 'on_stopped' END
+            WHEN i.status = 'complete' THEN CASE WHEN j.on_success IS NOT NULL THEN 'on_success' END
+            WHEN i.status = 'failed' THEN CASE WHEN j.on_failure IS NOT NULL THEN 'on_failure' END
+        END AS callback
     FROM input i
     CROSS JOIN LATERAL (
-        SELECT r.id, r.status, r.worker_id, r.started_at, r.failure_mode, r.result_ttl, r.failure_ttl
+        SELECT
+            r.id, r.status, r.worker_id, r.started_at, r.failure_mode, r.result_ttl, r.failure_ttl,
+            r.on_success, r.on_failure, r.on_stopped
         FROM {jobs} r
         WHERE r.id = i.id AND r.worker_id = i.worker_id AND r.attempts = i.attempt AND r.completed_at IS NULL
         FOR NO KEY UPDATE SKIP LOCKED
@@ -58,17 +68,23 @@ WITH input AS (
             -- It is unstarted once more, and has its whole time again.
             WHEN h.given_back AND j.attempts = 1 THEN statement_timestamp() + j.ttl * interval '1 second'
         END,
-        key = CASE WHEN h.repeat_delay IS NULL THEN j.key END
+        key = CASE WHEN h.repeat_delay IS NULL THEN j.key END,
+        callback = coalesce(h.callback, j.callback),
+        callback_due = CASE
+            WHEN h.callback IS NULL THEN j.callback_due
+            ELSE statement_timestamp() + coalesce(%(callback_secs)s::float8, 0) * interval '1 second'
+        END,
+        callback_tries = CASE WHEN h.callback IS NULL THEN j.callback_tries ELSE 0 END
     FROM held h
     WHERE j.id = h.id
     RETURNING
         j.id, j.queue, j.status, j.group_key, j.awaited, j.scheduled_at, j.expires_at, j.failure_mode,
-        h.attempt, h.ended, h.next_id, h.repeat_delay
+        j.callback_due, h.callback, h.attempt, h.ended, h.next_id, h.repeat_delay
 ), remembered AS (
-    INSERT INTO {executions} (job_id, attempt, status, worker_id, error, started_at, completed_at)
+    INSERT INTO {executions} (job_id, attempt, status, worker_id, error, started_at, completed_at, max_memory)
     SELECT
         h.id, h.attempt, CASE WHEN h.next_status = 'aborted' THEN 'aborted' ELSE h.execution END, h.runner, h.reason,
-        h.began, statement_timestamp()
+        h.began, statement_timestamp(), h.max_memory
     FROM held h
     WHERE NOT h.given_back
 ), repeated AS (
@@ -111,6 +127,11 @@ WITH input AS (
         )
     ) AS ready
     UNION ALL
+    SELECT pg_notify({ready_channel}, 'c' || owing.queue) AS done
+    FROM (
+        SELECT DISTINCT queue FROM settled WHERE callback IS NOT NULL AND %(callback_secs)s::float8 IS NULL
+    ) AS owing
+    UNION ALL
     SELECT pg_notify({ready_channel}, 'd' || extract(epoch FROM first.due)) AS done
     FROM (
         SELECT min(later.scheduled_at) AS due
@@ -123,6 +144,7 @@ WITH input AS (
     WHERE first.due < coalesce((SELECT min(scheduled_at) FROM {jobs} WHERE status = 'scheduled'), 'infinity')
 )
 SELECT
-    s.id::text, s.attempt, s.status, s.ended AND s.failure_mode = 'delete' AND s.expires_at <= statement_timestamp() AS removable,
-    s.group_key IS NOT NULL AS grouped, (SELECT count(done) FROM announced) AS announced
+    s.id::text, s.attempt, s.status,
+    s.ended AND s.failure_mode = 'delete' AND s.expires_at <= statement_timestamp() AND s.callback_due IS NULL AS removable,
+    s.group_key IS NOT NULL AS grouped, s.callback IS NOT NULL AS owing, (SELECT count(done) FROM announced) AS announced
 FROM settled s
