@@ -38,6 +38,9 @@ OWN = {
 EXCEPTIONS = {
     # A plain function runs in a thread and enqueues through the blocking client.
     ("worker", "pgwerk._sync.client", "SyncWerk"),
+    # `run()` runs a worker, and imports it when it is called.
+    ("_async", "pgwerk.worker", "worker_class"),
+    ("_sync", "pgwerk.worker", "worker_class"),
 }
 
 NO_IO = {"asyncio", "socket", "subprocess", "threading", "urllib", "http", "selectors", "multiprocessing"}

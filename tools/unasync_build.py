@@ -54,7 +54,11 @@ RULES = (
     Rule("Werk", "SyncWerk", where="anywhere"),
 )
 
-PROSE = (Prose("Werk", "SyncWerk"),)
+PROSE = (
+    Prose("Werk", "SyncWerk"),
+    # The kinds of workers have the same names for both.
+    Prose('"async" for an `AsyncWorker`', '"async" for an `AsyncWorker`'),
+)
 
 PAIRS = (
     Pair("src/pgwerk/_async", "src/pgwerk/_sync"),

@@ -41,7 +41,7 @@ from pgwerk._sync.client import SyncWerk
 from pgwerk._sync.enqueuer import SyncEnqueuer
 
 if TYPE_CHECKING:
-    from pgwerk.worker import AsyncWorker, BaseWorker
+    from pgwerk.worker import AsyncWorker, BaseWorker, ThreadWorker
 
 __all__ = [
     "AsyncWorker",
@@ -73,6 +73,7 @@ __all__ = [
     "Serializer",
     "SyncEnqueuer",
     "SyncWerk",
+    "ThreadWorker",
     "Undecodable",
     "Werk",
     "WerkConfig",
@@ -80,7 +81,7 @@ __all__ = [
     "configure_logging",
 ]
 
-_WORKERS = frozenset({"AsyncWorker", "BaseWorker"})
+_WORKERS = frozenset({"AsyncWorker", "BaseWorker", "ThreadWorker"})
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -166,3 +168,84 @@ def plain_gated() -> str:
     """Wait in a thread until the door is open."""
     door.wait()
     return "opened"
+
+
+def where() -> list[str]:
+    """In which kind of thread a plain function runs."""
+    return [threading.current_thread().name.rsplit("-", 1)[0]]
+
+
+async def where_async(ctx: Context) -> list[Any]:
+    """In which kind of thread a coroutine runs, and what it can do there."""
+    await asyncio.sleep(0)
+    child = await ctx.app.enqueue("tests.handlers.echo", _queue="elsewhere")
+    return [threading.current_thread().name.rsplit("-", 1)[0], type(ctx.app).__name__, child is not None]
+
+
+async def close_loop() -> str:
+    """Close the event loop behind the back of whoever runs it."""
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.stop)
+    return "closed"
+
+
+async def leave_task_behind() -> None:
+    """Return while a task of its own still runs."""
+    _left.append(asyncio.create_task(asyncio.sleep(1000)))
+
+
+_left: list[asyncio.Task[None]] = []
+
+
+async def block(secs: float) -> str:
+    """Block the event loop, as a coroutine function must not."""
+    time.sleep(secs)  # noqa: ASYNC251 - the point of it
+    return "blocked"
+
+
+def log_something(ctx: Context) -> None:
+    """Log with and without a `job_id` of one's own."""
+    logging.getLogger("some.application").warning("from the handler of %s", ctx.job.id)
+    logging.getLogger("some.application").warning("with its own", extra={"job_id": "mine"})
+
+
+class Unspeakable(Exception):
+    """An exception that cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+SURPRISES: dict[str, Any] = {
+    "SystemExit": lambda: SystemExit(3),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "GeneratorExit": GeneratorExit,
+    "CancelledError": lambda: asyncio.CancelledError("of its own accord"),
+    "Unspeakable": Unspeakable,
+    "StopIteration": StopIteration,
+}
+
+
+async def surprise(name: str) -> None:
+    """Raise what nobody expects."""
+    if name == "RecursionError":
+        _recurse()
+    raise SURPRISES[name]()
+
+
+def plain_surprise(name: str) -> None:
+    """Raise what nobody expects, as a plain function."""
+    if name == "RecursionError":
+        _recurse()
+    raise SURPRISES[name]()
+
+
+def _recurse() -> None:
+    _recurse()
+
+
+def change_directory() -> None:
+    """Change the working directory of the whole process."""
+    os.chdir("/")

@@ -107,7 +107,7 @@ async def test_callback_of_a_cancelled_job(app: Werk, tables: Tables) -> None:
     job = await app.enqueue(handlers.echo, **ALL)
     assert job is not None
     async with working(app, poll_interval=60):
-        await tables.until(lambda: tables.counts_are(complete=1))
+        await tables.until(lambda: jobs.calls)
         job = await app.enqueue(handlers.echo, _delay=1000, **ALL)
         assert job is not None
         jobs.calls.clear()

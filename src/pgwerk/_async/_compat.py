@@ -110,6 +110,11 @@ async def call(func: Callable[..., Any], *args: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
+async def run_worker(worker: Any) -> None:
+    """Run a worker until it is stopped."""
+    await worker.run()
+
+
 async def execute(call: Call, timeout: float | None) -> Ending:
     """Call a handler or a callback, and wait for its end.
 

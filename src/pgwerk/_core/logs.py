@@ -77,6 +77,19 @@ def reset_logging() -> None:
         _LOGGER.propagate = True
 
 
+def mark_records() -> None:
+    """Have every record that is logged while a handler runs carry the id of its job, as `job_id`.
+
+    The mark is set by a filter of each handler of each logger that exists now: a record factory would make a program
+    fail that passes a `job_id` of its own as `extra`, and a filter of a logger does not see what loggers below it log.
+    """
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    for logger in loggers:
+        # In the place of a logger that nobody has asked for, there is only a placeholder.
+        for handler in getattr(logger, "handlers", ()):
+            handler.addFilter(_add_job_id)
+
+
 class _StderrHandler(logging.StreamHandler[TextIO]):
     """Looks `sys.stderr` up for each record: test runners and daemons replace it."""
 

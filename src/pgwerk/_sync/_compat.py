@@ -106,6 +106,11 @@ def call(func: Callable[..., Any], *args: Any) -> Any:
     return result
 
 
+def run_worker(worker: Any) -> None:
+    """Run a worker until it is stopped."""
+    worker.run_blocking()
+
+
 def execute(call: Call, timeout: float | None) -> Ending:
     """Call a handler or a callback, and wait for its end.
 

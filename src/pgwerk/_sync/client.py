@@ -237,6 +237,34 @@ class SyncWerk(Operations):
             raise ValueError(f"{callback!r} is not registered as a before-enqueue callback")
         self._jobs.before_enqueue.remove(callback)
 
+    # Working
+
+    def run(
+        self,
+        queues: Sequence[str] = ("default",),
+        concurrency: int = 10,
+        *,
+        kind: Literal["async", "thread", "process", "fork"] = "async",
+        **options: Any,
+    ) -> None:
+        """Run a worker in this process until it is stopped, by SIGINT or SIGTERM; a burst stops when nothing is left.
+
+        Args:
+            queues: The queues to take jobs from.
+            concurrency: How many jobs run at one time.
+            kind: "async" for an `AsyncWorker`, "thread" for a `ThreadWorker`, "process" for a `ProcessWorker`, "fork"
+                for a `ForkWorker`.
+            options: Further options of that worker, such as `burst`.
+
+        Raises:
+            TypeError: An option is unknown or has the wrong type.
+            ValueError: There is no such kind, or an option makes no sense.
+            psycopg.Error: The database cannot be reached at the start. Later on, the worker waits for it.
+        """
+        from pgwerk.worker import worker_class
+
+        _compat.run_worker(worker_class(kind)(self, queues, concurrency, **options))
+
     # Enqueueing
 
     def enqueue(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar, cast
@@ -19,12 +21,15 @@ from pgwerk._core.ids import new_id
 from pgwerk._core.models import DequeueStrategy, Job
 from pgwerk._sync.client import SyncWerk
 from pgwerk.worker.engine import Engine, Settings
-from pgwerk.worker.execution import Executor, LoopExecutor
+from pgwerk.worker.execution import Executor, LoopExecutor, ThreadExecutor
 from pgwerk.worker.hooks import ExceptionHandler, Hook, Hooks
+from pgwerk.worker.loops import new_runner
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+REPORT_SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR1", None)
+"""Windows does not have it."""
 
 
 class BaseWorker(abc.ABC):
@@ -45,8 +50,8 @@ class BaseWorker(abc.ABC):
         before_process: A hook, or several: functions that are called with the `Context` before each handler.
         after_process: The same for after each handler; `ctx.exception` is what the attempt failed with, if it did.
         listen: Whether to listen for notifications; without, the worker polls only.
-        handle_signals: Whether SIGINT and SIGTERM stop the worker. Only in the main thread, and not on top of a program
-            that has its own idea of them.
+        handle_signals: Whether SIGINT and SIGTERM stop the worker, and SIGUSR1 makes it report. Only in the main
+            thread, and not on top of a program that has its own idea of them.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -130,6 +135,7 @@ class BaseWorker(abc.ABC):
             burst=self.burst,
             listen=self.listen,
         )
+        _make_absolute(sys.path)
         self._loop = asyncio.get_running_loop()
         attempts = Attempts(self.app.serializer, self._context, make_allowed(self.app.allowed_functions))
         self._engine = Engine(
@@ -161,6 +167,25 @@ class BaseWorker(abc.ABC):
         self._stop_requested = True
         if self._engine is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._engine.stop)
+
+    def report(self) -> None:
+        """Log what runs, since when, with stacks, also while the event loop is blocked. SIGUSR1 does the same.
+
+        May be called from any thread. A worker that does not run has nothing to report.
+        """
+        if self._engine is not None:
+            self._engine.report()
+
+    def run_blocking(self) -> None:
+        """Run as `run()` does, on an event loop of its own, for programs that have none.
+
+        Raises:
+            RuntimeError: An event loop runs in this thread, or as with `run()`.
+        """
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("an event loop runs in this thread: await run() instead")
+        with new_runner() as runner:
+            runner.run(self.run())
 
     def add_before_process(self, hook: Hook) -> None:
         """Have a function called with the `Context` before each handler, after those that were added before.
@@ -221,6 +246,8 @@ class BaseWorker(abc.ABC):
             yield
             return
         before = {number: signal.signal(number, lambda *_: self.stop()) for number in SIGNALS}
+        if REPORT_SIGNAL is not None:
+            before[REPORT_SIGNAL] = signal.signal(REPORT_SIGNAL, lambda *_: self.report())
         try:
             yield
         finally:
@@ -235,6 +262,26 @@ class AsyncWorker(BaseWorker):
 
     def _executor(self, attempts: Attempts) -> Executor:
         return LoopExecutor(attempts)
+
+
+class ThreadWorker(BaseWorker):
+    """Runs every handler in a thread, coroutine functions as well: for handlers that block.
+
+    A thread cannot be stopped. A plain function that is aborted, or takes longer than its time-out, keeps its slot and
+    its job until it returns, and its result is dropped then. A coroutine can be stopped while it waits for something.
+    """
+
+    kind = "thread"
+
+    def _executor(self, attempts: Attempts) -> Executor:
+        # Each thread has an event loop of its own, and so would the pools of the application's client.
+        self._werk = self._sync_werk._other_flavour() if self._sync_werk is not self.app else self._werk
+        return ThreadExecutor(attempts)
+
+
+def _make_absolute(folders: list[str]) -> None:
+    """Have modules be found where they are found now, also after a handler has changed the working directory."""
+    folders[:] = map(os.path.abspath, folders)
 
 
 def _strategy(given: object) -> DequeueStrategy:

@@ -6,7 +6,8 @@ These run side by side on one event loop:
   freed slot, a notification, the next due time, or the poll interval;
 - one task per running job, which ends with an outcome, and per callback (calling.py);
 - the settler (settling.py), the listener (listening.py), heartbeats with rescues, and sweeps (upkeep.py);
-- while handlers run, a look now and then whether one of them is to be stopped.
+- while handlers run, a look now and then whether one of them is to be stopped (aborting.py);
+- in a thread of its own, the watchdog, in case the event loop is blocked (watchdog.py).
 
 There are three connections: one claims, one settles and beats, one listens. None of the three activities waits for
 another, and a worker that does not get on with one of them still holds its lease, or loses it, as it should.
@@ -37,6 +38,7 @@ from pgwerk._core.claimed import Claimed
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.execution import Attempted, Attempts, Work, log_failure
 from pgwerk._core.inserts import Settled, Settlement, settle_params
+from pgwerk._core.logs import mark_records
 from pgwerk._core.models import DequeueStrategy, JobStatus
 from pgwerk._core.policy import given_back
 from pgwerk._sql import Names, Statements
@@ -51,6 +53,7 @@ from pgwerk.worker.runs import Runs
 from pgwerk.worker.session import Backoff, Session
 from pgwerk.worker.settling import Settler
 from pgwerk.worker.upkeep import Upkeep
+from pgwerk.worker.watchdog import Watchdog
 
 logger = logging.getLogger("pgwerk.worker")
 
@@ -116,6 +119,7 @@ class Engine:
         listening = Session(
             listen_dsn or dsn, silence_secs=lease_secs, pooler=False if listen_dsn else pooler, tuned=False
         )
+        watching = Session(dsn, silence_secs=lease_secs, pooler=pooler)
         self._sessions = (self._claims, self._results, listening, sweeping, following)
         self._claimer = Claimer(self._statements, settings.worker_id, settings.queues, settings.strategy)
         sender = Sender(self._statements)
@@ -149,16 +153,25 @@ class Engine:
         worker = worker_row(
             settings.worker_id, settings.kind, settings.queues, settings.concurrency, settings.heartbeat_interval
         )
+        lease = Lease(sender, worker)
         self._upkeep = Upkeep(
             self._results,
             sweeping,
             self._sweeper,
-            Lease(sender, worker),
+            lease,
             heartbeat_interval=settings.heartbeat_interval,
             sweep_interval=settings.sweep_interval,
             running=self._runs.jobs,
             extend_callbacks=self._callbacks.extend,
             on_rescued=self._on_settled,
+        )
+        self._watchdog = Watchdog(
+            watching,
+            lease,
+            self._runs,
+            heartbeat_interval=settings.heartbeat_interval,
+            stack=executor.stack,
+            on_beat=self._upkeep.beaten,
         )
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -180,6 +193,8 @@ class Engine:
         """Work until told to stop, or, in a burst, until nothing is left to do."""
         helpers: list[asyncio.Task[None]] = []
         try:
+            mark_records()
+            self._watchdog.start()
             await self._executor.start()
             await self._register()
             chores = [
@@ -211,6 +226,7 @@ class Engine:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await self._say_goodbye()
+            await self._watchdog.stop()
             logger.info("worker %s has stopped", self._settings.worker_id)
 
     def stop(self) -> None:
@@ -220,6 +236,10 @@ class Engine:
         self._stopping.set()
         self._settler.leaves_callbacks = True
         self._wake.set()
+
+    def report(self) -> None:
+        """Log what runs, since when, and where it is. May be called by a signal handler."""
+        self._watchdog.report()
 
     # Claiming
 

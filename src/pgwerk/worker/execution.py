@@ -12,11 +12,14 @@ import enum
 import functools
 import inspect
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.execution import Attempted, Attempts, Call, Ending, Work
 from pgwerk._core.policy import aborted, given_back
+from pgwerk.worker import stacks
+from pgwerk.worker.loops import InThread
 from pgwerk.worker.threads import LeftRunningError, Threads
 
 
@@ -112,6 +115,10 @@ class Executor(Protocol):
         """
         ...
 
+    async def stack(self, running: Running) -> str:
+        """Where a run is just now, in the form of a traceback; empty if that cannot be known."""
+        ...
+
     def abandon(self) -> None:
         """Stop waiting for what cannot be stopped."""
         ...
@@ -144,7 +151,7 @@ class LoopExecutor:
             return self._attempts.not_begun(work, error)
         running.arm()
         try:
-            ending = Ending(await self._call(call))
+            ending = Ending(await self._call(call, running))
         except LeftRunningError:
             return None
         except BaseException as error:  # SystemExit, KeyboardInterrupt and the like end the job, not the worker
@@ -152,6 +159,13 @@ class LoopExecutor:
         finally:
             running.disarm()
         return self._attempts.end(work, call, ending)
+
+    async def stack(self, running: Running) -> str:
+        """Where a run is just now."""
+        in_thread = self._threads.stack(running.key)
+        if in_thread or running.task is None:
+            return in_thread
+        return stacks.of_coroutine(running.task.get_coro())
 
     def abandon(self) -> None:
         """Stop waiting for threads that still run."""
@@ -161,14 +175,56 @@ class LoopExecutor:
         """Nothing more is going to be run."""
         self._threads.close()
 
-    async def _call(self, call: Call) -> Any:
+    async def _call(self, call: Call, running: Running) -> Any:
         if call.is_coroutine:
             return await call.func(*call.args, **call.kwargs)
-        result, error = await self._threads.run(functools.partial(call.func, *call.args, **call.kwargs))
+        func = functools.partial(call.func, *call.args, **call.kwargs)
+        result, error = await self._threads.run(func, key=running.key)
         if error is not None:
             raise error
         # A plain function may hand back a coroutine, of a decorator's making for instance.
         return await result if inspect.isawaitable(result) else result
+
+
+class ThreadExecutor(LoopExecutor):
+    """Runs every handler in a thread; a coroutine function on an event loop that belongs to its thread.
+
+    A coroutine can be stopped from outside, wherever it runs; a plain function cannot.
+    """
+
+    def __init__(self, attempts: Attempts) -> None:
+        super().__init__(attempts)
+        self._coroutines: dict[RunKey, InThread] = {}
+
+    async def stack(self, running: Running) -> str:
+        """Where a run is just now."""
+        coroutine = self._coroutines.get(running.key)
+        return self._threads.stack(running.key) if coroutine is None else coroutine.stack()
+
+    async def _call(self, call: Call, running: Running) -> Any:
+        func = functools.partial(call.func, *call.args, **call.kwargs)
+        if call.is_coroutine:
+            return await self._await_in_thread(func, running)
+        result, error = await self._threads.run(func, key=running.key)
+        if error is not None:
+            raise error
+        if inspect.isawaitable(result):
+            return await self._await_in_thread(functools.partial(_itself, result), running)
+        return result
+
+    async def _await_in_thread(self, func: Callable[[], Awaitable[Any]], running: Running) -> Any:
+        coroutine = self._coroutines[running.key] = InThread(func)
+        try:
+            result, error = await self._threads.run(coroutine.run, key=running.key, on_cancel=coroutine.cancel)
+        finally:
+            del self._coroutines[running.key]
+        if error is not None:
+            raise error
+        return result
+
+
+def _itself(awaitable: Awaitable[Any]) -> Awaitable[Any]:
+    return awaitable
 
 
 def judge(attempts: Attempts, running: Running, ran: Attempted) -> Attempted:

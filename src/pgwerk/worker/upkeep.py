@@ -21,6 +21,7 @@ from pgwerk._async.leases import Lease
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.inserts import Settled
+from pgwerk._core.logs import mark_records
 from pgwerk.worker.session import Backoff, Session
 
 logger = logging.getLogger("pgwerk.worker")
@@ -71,6 +72,8 @@ class Upkeep:
         backoff = Backoff()
         while True:
             began = time.monotonic()
+            # Modules that came with a job may have set up handlers of their own.
+            mark_records()
             try:
                 async with self._session.use() as connection:
                     await self.beat(connection)
@@ -99,8 +102,12 @@ class Upkeep:
     async def beat(self, connection: Connection) -> None:
         """Extend the worker's lease, and the deadlines of its jobs."""
         await self._lease.extend(connection, self._running())
-        self._beaten_at = time.monotonic()
+        self.beaten()
         await self._extend_callbacks(connection)
+
+    def beaten(self) -> None:
+        """The lease has just been extended."""
+        self._beaten_at = time.monotonic()
 
     def holds_lease(self) -> bool:
         """Whether the last heartbeat is young enough, as far as this worker knows."""
