@@ -193,6 +193,8 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._muted: set[asyncio.StreamWriter] = set()
+        self._hides_ends = False
         self._closed = False
         self.deaf = False
 
@@ -222,6 +224,11 @@ class Proxy:
         self._closed = True
         self.cut()
 
+    def mute(self, *, ends: bool = False) -> None:
+        """Swallow what is sent over the connections that there are, and perhaps that they end, too; new ones work."""
+        self._muted.update(self._writers)
+        self._hides_ends = ends
+
     def cut(self) -> None:
         """Cut the connections. A session of the server notices when it next has to do with its client."""
         for writer in self._writers:
@@ -241,15 +248,18 @@ class Proxy:
                 self._pump(server_reader, client_writer, answers=True),
             )
         finally:
+            for writer in (client_writer, server_writer):
+                writer.transport.abort()
             self._writers -= {client_writer, server_writer}
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                if not (answers and self.deaf):
+                if not (answers and self.deaf) and writer not in self._muted:
                     writer.write(data)
                     await writer.drain()
-        writer.close()
+        if not (self._hides_ends and writer in self._muted):
+            writer.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         parts = conninfo.conninfo_to_dict(self._behind)

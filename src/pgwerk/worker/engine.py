@@ -7,6 +7,7 @@ These run side by side on one event loop:
 - one task per running job, which ends with an outcome, and per callback (calling.py);
 - the settler (settling.py), the listener (listening.py), heartbeats with rescues, and sweeps (upkeep.py);
 - while handlers run, a look now and then whether one of them is to be stopped (aborting.py);
+- a guard that finds out when a connection is dead (guarding.py);
 - in a thread of its own, the watchdog, in case the event loop is blocked (watchdog.py).
 
 There are three connections: one claims, one settles and beats, one listens. None of the three activities waits for
@@ -47,6 +48,7 @@ from pgwerk.worker.calling import Callbacks
 from pgwerk.worker.claiming import Claimer
 from pgwerk.worker.execution import Executor, Interruption, Ran, RunKey, Running
 from pgwerk.worker.following import Follower
+from pgwerk.worker.guarding import Guard
 from pgwerk.worker.hooks import Hooks
 from pgwerk.worker.listening import WorkListener
 from pgwerk.worker.runs import Runs
@@ -121,6 +123,7 @@ class Engine:
         )
         watching = Session(dsn, silence_secs=lease_secs, pooler=pooler)
         self._sessions = (self._claims, self._results, listening, sweeping, following)
+        self._guard = Guard(self._sessions, self._statements, heartbeat_interval=settings.heartbeat_interval)
         self._claimer = Claimer(self._statements, settings.worker_id, settings.queues, settings.strategy)
         sender = Sender(self._statements)
         aftermath = Aftermath(sender)
@@ -143,6 +146,8 @@ class Engine:
             self._results,
             names.ready_channel,
             settings.queues,
+            interval=settings.heartbeat_interval,
+            is_alive=self._statements["ping"],
             on_gap=self._on_gap,
             on_ready=self._on_ready,
             on_due=self._on_due,
@@ -204,6 +209,7 @@ class Engine:
                 self._upkeep.run(),
                 self._upkeep.sweep(),
                 self._aborts.run(),
+                self._guard.run(),
             ]
             if self._settings.listen:
                 chores.append(self._listener.run())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import psycopg
 
-from pgwerk._async.connections import WerkCursor
+from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._async.listening import DISTRUST_SECS, listen
 from pgwerk._core.ids import normalize_id
 from pgwerk.worker.session import Backoff, Session
@@ -30,6 +30,8 @@ class WorkListener:
         sending: Another connection, for the notification that tries it out.
         channel: The channel.
         queues: The worker's queues.
+        interval: Seconds between looks whether the connection is still alive.
+        is_alive: The statement for that.
         on_gap: Called when it has begun to listen: what was notified before, nobody has heard.
         on_ready: Called when something became ready in one of them.
         on_due: Called when a job was scheduled before all others.
@@ -48,6 +50,8 @@ class WorkListener:
         channel: str,
         queues: Collection[str],
         *,
+        interval: float,
+        is_alive: bytes,
         on_gap: Callable[[], None],
         on_ready: Callable[[], None],
         on_due: Callable[[], None],
@@ -60,6 +64,8 @@ class WorkListener:
         self._sending = sending
         self._channel = channel
         self._queues = frozenset(queues)
+        self._interval = interval
+        self._is_alive = is_alive
         self._on_gap = on_gap
         self._on_ready = on_ready
         self._on_due = on_due
@@ -79,8 +85,7 @@ class WorkListener:
                         backoff.reset()
                         self.is_hearing = True
                         self._on_gap()
-                        async for notification in connection.notifies():
-                            self._hear(notification.payload)
+                        await self._listen(connection)
                 pause = DISTRUST_SECS
                 logger.warning("notifications do not arrive, polling goes on (next try in %.0f s)", pause)
             except psycopg.Error as error:
@@ -91,6 +96,14 @@ class WorkListener:
             await self._session.close()
             await asyncio.sleep(pause)
         await self._session.close()
+
+    async def _listen(self, connection: Connection) -> None:
+        """Hear what is notified, and make sure now and then that anything could be heard at all."""
+        while True:
+            with self._session.resting():
+                async for notification in connection.notifies(timeout=self._interval):
+                    self._hear(notification.payload)
+            await WerkCursor(connection).execute(self._is_alive)
 
     async def _send(self, command: bytes) -> None:
         async with self._sending.use() as connection:

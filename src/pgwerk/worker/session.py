@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
+import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 
 import psycopg
 
@@ -14,9 +17,12 @@ from pgwerk._async.connections import Connection, open_connection, unless_given
 from pgwerk._async.poolers import behind_pooler, let_prepare
 from pgwerk._core.poolers import check_pooler
 
+logger = logging.getLogger("pgwerk.worker")
+
 FIRST_PAUSE_SECS = 0.1
 LONGEST_PAUSE_SECS = 10.0
 SHORTEST_HITCH_SECS = 1.0
+SHORTEST_OPENING_SECS = 2.0
 
 # A worker's statements find their rows by an index, always. A plan made while the tables were small, and kept because
 # the statement is prepared, may say otherwise long after they have grown. As there is one plan for all parameters, the
@@ -30,6 +36,20 @@ _SETTINGS = (
 )
 
 
+class Wait(NamedTuple):
+    """A use of a connection that has not ended.
+
+    Attributes:
+        connection: The connection.
+        pid: The process of the server at the other end.
+        began_at: Since when, by the monotonic clock.
+    """
+
+    connection: Connection
+    pid: int
+    began_at: float
+
+
 class Session:
     """One connection, for one statement or transaction at a time.
 
@@ -40,13 +60,17 @@ class Session:
         tuned: Whether statements run on it that the settings are for.
 
     Attributes:
+        dsn: The connection string.
+        options: What is passed beside it.
         is_pooled: Whether a pooler answers; known while connected.
     """
 
     def __init__(self, dsn: str, *, silence_secs: float, pooler: bool | str = "auto", tuned: bool = True) -> None:
-        self._dsn = dsn
-        self._options = unless_given(dsn, _options(silence_secs))
+        self.dsn = dsn
+        self.options = unless_given(dsn, _options(silence_secs))
         self._hitch_secs = max(silence_secs / 3, SHORTEST_HITCH_SECS)
+        # What the driver waits for does not include the first statements.
+        self._opening_secs = max(silence_secs, SHORTEST_OPENING_SECS)
         self._pooler = check_pooler(pooler)
         self._tuned = tuned
         self.is_pooled = bool(self._pooler)
@@ -54,6 +78,8 @@ class Session:
         self._lock = asyncio.Lock()
         self._connected_at: float | None = None
         self._began_at: float | None = None
+        # The use that goes on, for as long as the server is expected to answer.
+        self._wait: Wait | None = None
 
     @property
     def connected_secs(self) -> float:
@@ -75,9 +101,9 @@ class Session:
             connection = self._connection
             if connection is None or connection.closed:
                 self._connected_at = None
-                connection = self._connection = await self._open()
+                connection = self._connection = await self._open_in_time()
                 self._connected_at = time.monotonic()
-            self._began_at = time.monotonic()
+            self._begin(connection)
             try:
                 yield connection
             except BaseException:
@@ -89,7 +115,35 @@ class Session:
             finally:
                 if self._connected_at is not None and self._has_hitch():
                     self._connected_at = time.monotonic()
-                self._began_at = None
+                self._began_at = self._wait = None
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Within a use: nothing is expected from the server, until it has something to say."""
+        self._began_at = self._wait = None
+        try:
+            yield
+        finally:
+            if self._connection is not None:
+                self._begin(self._connection)
+
+    def waits_for(self, secs: float) -> Wait | None:
+        """The use that has gone on for longer than this, if one has."""
+        wait = self._wait
+        return wait if wait is not None and time.monotonic() - wait.began_at > secs else None
+
+    def cut(self, wait: Wait, reason: str) -> None:
+        """Give a connection up that is waited for in vain: whoever waits gets an error."""
+        if self._wait is not wait or wait.connection.closed:
+            return
+        logger.warning("a connection is dead, and cut off: %s", reason)
+        # Closing it would leave the one who waits waiting. Of a duplicate, as the descriptor belongs to libpq.
+        with contextlib.suppress(OSError), socket.fromfd(wait.connection.fileno(), 0, 0) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+    def _begin(self, connection: Connection) -> None:
+        self._began_at = time.monotonic()
+        self._wait = Wait(connection, connection.info.backend_pid, self._began_at)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -101,8 +155,15 @@ class Session:
     def _has_hitch(self) -> bool:
         return self._began_at is not None and time.monotonic() - self._began_at > self._hitch_secs
 
+    async def _open_in_time(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._opening_secs):
+                return await self._open()
+        except TimeoutError:
+            raise psycopg.OperationalError(f"the server did not answer within {self._opening_secs:g} s") from None
+
     async def _open(self) -> Connection:
-        connection = await open_connection(self._dsn, **self._options)
+        connection = await open_connection(self.dsn, **self.options)
         try:
             self.is_pooled = await behind_pooler(connection) if self._pooler is None else self._pooler
             if self._tuned and not self.is_pooled:
@@ -140,7 +201,7 @@ def _options(silence_secs: float) -> dict[str, str]:
     """Have the system find out that a peer is gone; what the connection string says takes precedence."""
     idle = max(1, round(silence_secs / 2))
     return {
-        "connect_timeout": str(max(2, round(silence_secs))),
+        "connect_timeout": str(max(2, round(silence_secs / 3))),
         "keepalives": "1",
         "keepalives_idle": str(idle),
         "keepalives_interval": str(max(1, idle // 3)),

@@ -1,0 +1,2 @@
+-- Make sure that the server answers. Takes no locks.
+SELECT
