@@ -169,7 +169,9 @@ class Model:
             job.attempts -= 1
             self._back(job, "queued", After(job.ttl) if job.ttl is not None and job.attempts == 0 else None)
             return Ended("queued", False)
-        error = None if outcome in {"success", "given back"} else text
+        error: Text = None if outcome in {"success", "given back"} else text
+        if job.status == "aborting" and error is None:
+            error = Begins("aborted on request")
         how = "aborted" if job.status == "aborting" else "complete" if outcome == "success" else "failed"
         job.history.append(Attempt(attempt, how, worker_id, error, job.started_at))
         job.error = error

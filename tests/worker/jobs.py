@@ -249,3 +249,10 @@ def _recurse() -> None:
 def change_directory() -> None:
     """Change the working directory of the whole process."""
     os.chdir("/")
+
+
+async def leave_the_first_time(job: Job) -> None:
+    """A callback that ends its process when it is called for the first time."""
+    calls.append(("leave", job))
+    if len(calls) == 1:
+        raise SystemExit(3)

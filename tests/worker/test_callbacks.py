@@ -379,3 +379,39 @@ async def test_worker_that_is_killed_before_the_callback(app: Werk, tables: Tabl
     heir.terminate()
     await tables.until(lambda: heir.exit_code == 0)
     assert 1 == await tables.value("SELECT count(*) FROM {jobs} WHERE status = 'complete' AND callback_tries = 0")
+
+
+# `_sync`
+
+
+async def test_sync_job_calls_back_itself(app: Werk, tables: Tables) -> None:
+    """What a `_sync` run has called itself, no worker calls again."""
+    job = await app.enqueue(handlers.echo, _sync=True, **ALL)
+    assert job is not None
+    assert job.id == only_job().id
+    assert 0 == await owed(tables)
+    await let_pass(tables)
+    await burst(app)
+    assert 1 == len(jobs.calls)
+
+
+async def test_sync_job_whose_caller_dies(app: Werk, tables: Tables) -> None:
+    """When whoever has run a `_sync` job dies before its callback was called, a worker calls it, after a while."""
+    with pytest.raises(SystemExit):
+        await app.enqueue(handlers.echo, _sync=True, _on_success=jobs.leave_the_first_time)
+    assert 1 == await owed(tables)
+    await burst(app)
+    assert 1 == len(jobs.calls)
+    await let_pass(tables)
+    await burst(app)
+    assert 2 == len(jobs.calls)
+    assert 0 == await owed(tables)
+
+
+async def test_sync_job_in_a_transaction(app: Werk, tables: Tables) -> None:
+    """In the caller's transaction, the callback is called before the commit, and owed to nobody after it."""
+    connection = await tables.connect()
+    async with connection.transaction():
+        await app.enqueue(handlers.fail, _sync=True, _conn=connection, _failure_mode="delete", **ALL)
+        assert JobStatus.Failed is only_job().status
+    assert {} == await tables.counts()

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -76,6 +77,27 @@ async def test_twenty_kills(app: Werk, tables: Tables, start_worker: StartWorker
     assert 0 == await tables.value(
         "SELECT count(*) FROM {executions} WHERE status = 'failed' AND error NOT LIKE '%%its worker was lost'"
     )
+
+
+@pytest.mark.posix
+@pytest.mark.usefixtures("ledger")
+async def test_rescue_within_a_lease(app: Werk, tables: Tables, start_worker: StartWorker) -> None:
+    """With heartbeats of 0.3 s, the job of a worker that is killed runs elsewhere in less than 2 s."""
+    job = await app.enqueue(jobs.outlast, 1, _retry=Retry(max=2, intervals=0))
+    assert job is not None
+    options = {"heartbeat_interval": 0.3, "concurrency": 1}
+    victim = start_worker(**options)
+    await tables.until(lambda: tables.counts_are(active=1))
+    start_worker(**options)
+    await tables.until(lambda: tables.value("SELECT count(*) = 2 FROM {workers}"))
+    # A worker rescues when it has been connected for a lease.
+    await asyncio.sleep(1.2)
+    killed_at = await tables.value("SELECT clock_timestamp()")
+    victim.kill()
+    await tables.until(lambda: tables.counts_are(complete=1))
+    _, second = await app.get_executions(job.id)
+    assert second.started_at is not None
+    assert second.started_at - killed_at < timedelta(seconds=2)
 
 
 @pytest.mark.posix
@@ -307,6 +329,30 @@ async def test_server_that_restarts(server: EmbeddedPostgres, schema: str) -> No
         await tables.until(lambda: tables.counts_are(complete=total))
     assert {"complete": total} == await endings(tables)
     assert total == await tables.value("SELECT sum(attempts) FROM {jobs}")
+    await tables.forget()
+
+
+@needs_wheel
+async def test_unlogged_tables_after_a_crash(server: EmbeddedPostgres, schema: str, gates: Gates) -> None:
+    """With `ephemeral_tables`, a crash of the server empties the table of workers, and they come back by themselves.
+
+    None of their jobs is taken for an orphan meanwhile.
+    """
+    tables = Tables(server.dsn, schema)
+    config = {"ephemeral_tables": True}
+    async with Werk(server.dsn, schema=schema, config=config) as app, working(app, heartbeat_interval=0.3) as worker:
+        await app.enqueue(jobs.gated)
+        await tables.until(lambda: tables.counts_are(active=1))
+        assert "u" == await tables.value("SELECT relpersistence::text FROM pg_class WHERE oid = '{workers}'::regclass")
+        await asyncio.to_thread(server.restart, "immediate")
+        await tables.forget()
+        registered = "SELECT count(*) FROM {workers} WHERE id = %s"
+        await tables.until(lambda: tables.value(registered, worker.id))
+        await tables.until_beat(worker.id)
+        assert [] == await app.sweep()
+        gates().set()
+        await tables.until(lambda: tables.counts_are(complete=1))
+    assert {"complete": 1} == await endings(tables)
     await tables.forget()
 
 
