@@ -135,3 +135,8 @@ def plain_count_running(number: int) -> int:
     time.sleep(0.01 * (1 + number % 3))
     _leave()
     return found
+
+
+def take_memory(megabytes: int) -> int:
+    """Take up some memory, and use it."""
+    return len(bytearray(b"x") * (megabytes * 1_000_000))

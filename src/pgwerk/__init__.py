@@ -41,7 +41,7 @@ from pgwerk._sync.client import SyncWerk
 from pgwerk._sync.enqueuer import SyncEnqueuer
 
 if TYPE_CHECKING:
-    from pgwerk.worker import AsyncWorker, BaseWorker, ThreadWorker
+    from pgwerk.worker import AsyncWorker, BaseWorker, ForkWorker, ProcessWorker, ThreadWorker
 
 __all__ = [
     "AsyncWorker",
@@ -56,6 +56,7 @@ __all__ = [
     "Enqueuer",
     "ExecutionStatus",
     "FailureMode",
+    "ForkWorker",
     "FunctionNotAllowed",
     "HandlerNotFound",
     "JSONSerializer",
@@ -66,6 +67,7 @@ __all__ = [
     "JobStatus",
     "JobTimeout",
     "PickleSerializer",
+    "ProcessWorker",
     "Repeat",
     "Retry",
     "SchemaVersionMismatch",
@@ -81,7 +83,7 @@ __all__ = [
     "configure_logging",
 ]
 
-_WORKERS = frozenset({"AsyncWorker", "BaseWorker", "ThreadWorker"})
+_WORKERS = frozenset({"AsyncWorker", "BaseWorker", "ForkWorker", "ProcessWorker", "ThreadWorker"})
 
 
 def __getattr__(name: str) -> Any:

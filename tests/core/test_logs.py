@@ -142,6 +142,16 @@ def test_json(err: Printed) -> None:
     }
 
 
+def test_json_of_a_record_from_another_process(err: Printed) -> None:
+    """A record whose traceback is text already, because it comes from a child process, shows that."""
+    configure_logging(format="json")
+    record = logging.LogRecord("pgwerk", logging.ERROR, "", 1, "failed", None, None)
+    record.exc_text = "Traceback: of the child"
+    LOGGER.handle(record)
+    (entry,) = entries(err)
+    assert "Traceback: of the child" == entry["exception"]
+
+
 def test_json_of_anything(err: Printed) -> None:
     """Values that JSON does not have, lone surrogates and line breaks included, break no line."""
 

@@ -14,11 +14,13 @@ from typing import Any, Self
 
 import psycopg
 import pytest
+import pytest_asyncio
 from psycopg import conninfo
 from tests.worker import jobs
 from tests.worker.entry import WorkerProcess
+from tests.worker.executing import Bench, executing
 
-from pgwerk import AsyncWorker, Werk
+from pgwerk import AsyncWorker, BaseWorker, ForkWorker, ProcessWorker, Werk
 from pgwerk._async.sending import Sender
 from pgwerk._core.ids import new_id
 from pgwerk._sql import Names, Statements
@@ -42,7 +44,7 @@ async def working(app: Werk, **options: Any) -> AsyncIterator[AsyncWorker]:
         await ended(worker, task)
 
 
-async def ended(worker: AsyncWorker, task: asyncio.Task[None]) -> None:
+async def ended(worker: BaseWorker, task: asyncio.Task[None]) -> None:
     """Wait for a worker that was told to stop. One that has to be told again is at fault."""
     done, _ = await asyncio.wait([task], timeout=10)
     if not done:
@@ -327,3 +329,26 @@ def start_worker(dsn: str, schema: str, tmp_path: Path) -> Iterator[Callable[...
     for process in started:
         if process.exit_code is None:
             process.kill()
+
+
+# A nursery takes half a second to start, so the tests of a module share one of each kind.
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[Bench]:
+    """The executor of a `ProcessWorker`."""
+    async with executing(ProcessWorker, sigterm_grace=0.3) as bench:
+        yield bench
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def forks() -> AsyncIterator[Bench]:
+    """The executor of a `ForkWorker`."""
+    async with executing(ForkWorker, sigterm_grace=0.3) as bench:
+        yield bench
+
+
+@pytest.fixture(params=["pool", "forks"])
+def either(request: pytest.FixtureRequest, pool: Bench, forks: Bench) -> Bench:
+    """The executor of each kind."""
+    return {"pool": pool, "forks": forks}[request.param]

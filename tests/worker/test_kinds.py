@@ -1,4 +1,4 @@
-"""What holds for all kinds of workers that run handlers in their own process."""
+"""What holds for all kinds of workers, and for those that run handlers in their own process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,33 @@ from tests import handlers
 from tests.worker import jobs
 from tests.worker.conftest import Tables, ended
 
-from pgwerk import AsyncWorker, BaseWorker, EnqueueParams, Job, JobStatus, SyncWerk, ThreadWorker, Werk
+from pgwerk import (
+    AsyncWorker,
+    BaseWorker,
+    EnqueueParams,
+    ForkWorker,
+    Job,
+    JobStatus,
+    ProcessWorker,
+    SyncWerk,
+    ThreadWorker,
+    Werk,
+)
 
-KINDS: list[type[BaseWorker]] = [AsyncWorker, ThreadWorker]
+IN_PROCESS: list[type[BaseWorker]] = [AsyncWorker, ThreadWorker]
+KINDS = [*IN_PROCESS, *(pytest.param(each, marks=pytest.mark.posix) for each in (ProcessWorker, ForkWorker))]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.kind)
 def kind(request: pytest.FixtureRequest) -> type[BaseWorker]:
     """A kind of worker."""
+    made: type[BaseWorker] = request.param
+    return made
+
+
+@pytest.fixture(params=IN_PROCESS, ids=lambda kind: kind.kind)
+def kind_in_process(request: pytest.FixtureRequest) -> type[BaseWorker]:
+    """A kind of worker that runs handlers in its own process."""
     made: type[BaseWorker] = request.param
     return made
 
@@ -90,7 +109,7 @@ async def test_shutdown_gives_back(kind: type[BaseWorker], app: Werk, tables: Ta
     task = asyncio.create_task(worker.run())
     await tables.until(lambda: tables.counts_are(active=1))
     worker.stop()
-    await ended(worker, task)  # type: ignore[arg-type]
+    await ended(worker, task)
     assert [("queued", 0)] == await tables.rows("SELECT status, attempts FROM {jobs}")
 
 
@@ -105,7 +124,7 @@ async def test_aborted_coroutine(kind: type[BaseWorker], app: Werk, tables: Tabl
     assert "aborted on request" == (await app.wait_for(job.id, timeout=10)).error
     assert 1 == await app.apply(handlers.echo, 1, timeout=10)
     worker.stop()
-    await ended(worker, task)  # type: ignore[arg-type]
+    await ended(worker, task)
 
 
 # Surprises
@@ -142,9 +161,10 @@ async def test_loop_that_is_stopped(app: Werk, tables: Tables) -> None:
 
 @pytest.mark.usefixtures("working_directory")
 async def test_working_directory(
-    kind: type[BaseWorker], app: Werk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind_in_process: type[BaseWorker], app: Werk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler that changes the working directory does not keep the worker from finding modules that lie there."""
+    kind = kind_in_process
     name = f"late_{kind.kind}"
     (tmp_path / f"{name}.py").write_text("def found():\n    return __name__\n")
     monkeypatch.chdir(tmp_path)
@@ -199,13 +219,13 @@ async def test_loop_that_is_not_blocked(app: Werk, caplog: pytest.LogCaptureFixt
 @pytest.mark.posix
 @pytest.mark.parametrize("handler", [handlers.hang, jobs.plain_gated])
 async def test_report(
-    kind: type[BaseWorker], app: Werk, tables: Tables, caplog: pytest.LogCaptureFixture, handler: Any
+    kind_in_process: type[BaseWorker], app: Werk, tables: Tables, caplog: pytest.LogCaptureFixture, handler: Any
 ) -> None:
     """SIGUSR1 makes a worker log what runs, since when, and where it is."""
     jobs.door.clear()
     job = await app.enqueue(handler)
     assert job is not None
-    worker = kind(app, shutdown_timeout=0)
+    worker = kind_in_process(app, shutdown_timeout=0)
     task = asyncio.create_task(worker.run())
     await tables.until(lambda: tables.counts_are(active=1))
     where = "await asyncio.Event().wait()" if handler is handlers.hang else "door.wait()"
@@ -221,7 +241,30 @@ async def test_report(
     assert "runs 1 handlers and callbacks" in caplog.text
     jobs.door.set()
     worker.stop()
-    await ended(worker, task)  # type: ignore[arg-type]
+    await ended(worker, task)
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("kind", [ProcessWorker, ForkWorker])
+async def test_report_about_children(
+    kind: type[BaseWorker], app: Werk, tables: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What runs in another process is reported with the stack that it has there."""
+    job = await app.enqueue(handlers.plain_sleep, 60)
+    assert job is not None
+    worker = kind(app, shutdown_timeout=0)
+    task = asyncio.create_task(worker.run())
+    await tables.until(lambda: tables.counts_are(active=1))
+
+    async def is_reported() -> bool:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.sleep(0.1)
+        return "in plain_sleep" in caplog.text
+
+    await tables.until(is_reported)
+    worker.stop()
+    await ended(worker, task)
+    assert [("queued", 0)] == await tables.rows("SELECT status, attempts FROM {jobs}")
 
 
 @pytest.mark.posix
@@ -258,8 +301,11 @@ async def test_records_carry_the_job(kind: type[BaseWorker], app: Werk) -> None:
 # Running a worker without asyncio
 
 
-@pytest.mark.parametrize("name", ["async", "thread"])
-async def test_blocking_run(app: Werk, tables: Tables, name: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "thread"),
+    [("async", "pgwerk-handler"), ("thread", "pgwerk-handler"), ("process", "MainThread"), ("fork", "MainThread")],
+)
+async def test_blocking_run(app: Werk, tables: Tables, name: Any, thread: str) -> None:
     """`SyncWerk.run` runs a worker until it is stopped, without any asyncio code of the caller's."""
     job = await app.enqueue(jobs.where, _queue="q")
     assert job is not None
@@ -269,7 +315,7 @@ async def test_blocking_run(app: Werk, tables: Tables, name: Any) -> None:
             client.run(["q"], 2, kind=name, burst=True)
 
     await asyncio.to_thread(work)
-    assert ["pgwerk-handler"] == (await app.get_job(job.id)).result
+    assert [thread] == (await app.get_job(job.id)).result
 
 
 async def test_run(app: Werk) -> None:
@@ -290,3 +336,17 @@ async def test_blocking_run_inside_a_loop(dsn: str) -> None:
     """`SyncWerk.run` inside a running event loop says what to do instead of hanging."""
     with pytest.raises(RuntimeError, match=r"await run\(\) instead"):
         SyncWerk(dsn).run()
+
+
+# Memory
+
+
+@pytest.mark.posix
+async def test_memory_is_recorded(app: Werk) -> None:
+    """What the process of an attempt took up at most is on record with the attempt, where it had one of its own."""
+    forked = await run(ForkWorker, app, handlers.take_memory, 60)
+    (execution,) = await app.get_executions(forked.id)
+    assert execution.max_memory is not None
+    assert 60_000_000 < execution.max_memory < 400_000_000
+    shared = await run(AsyncWorker, app, handlers.echo)
+    assert [None] == [each.max_memory for each in await app.get_executions(shared.id)]

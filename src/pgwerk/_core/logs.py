@@ -148,6 +148,8 @@ class _JSONFormatter(logging.Formatter):
             entry["job_id"] = _plain(job_id)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
+        elif record.exc_text:  # it comes from another process
+            entry["exception"] = record.exc_text
         if record.stack_info:
             entry["stack"] = record.stack_info
         for name, value in vars(record).items():

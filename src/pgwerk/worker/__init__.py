@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pgwerk.worker.base import AsyncWorker, BaseWorker, ThreadWorker
+from pgwerk.worker.processes.workers import ForkWorker, ProcessWorker
 
-__all__ = ["AsyncWorker", "BaseWorker", "ThreadWorker", "worker_class"]
+__all__ = ["AsyncWorker", "BaseWorker", "ForkWorker", "ProcessWorker", "ThreadWorker", "worker_class"]
 
-_CLASSES: tuple[type[BaseWorker], ...] = (AsyncWorker, ThreadWorker)
+_CLASSES: tuple[type[BaseWorker], ...] = (AsyncWorker, ThreadWorker, ProcessWorker, ForkWorker)
 
 
 def worker_class(kind: str) -> type[BaseWorker]:
