@@ -531,7 +531,7 @@ def test_name_of_a_cron_job() -> None:
         "JobError",
         "JobNotFound",
         "configure_logging",
-        *(model.__name__ for model in {*FIELDS, *DEFAULTS, *ENUMS}),
+        *(model.__name__ for model in dict.fromkeys([*FIELDS, *DEFAULTS, *ENUMS])),
     ],
 )
 def test_name_can_be_imported(name: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from datetime import timedelta
 
-from pgwerk import AsyncWorker, BaseWorker, Context, Werk
+from pgwerk import AsyncWorker, BaseWorker, Context, ForkWorker, ProcessWorker, Werk
 
 
 async def remind(ctx: Context, name: str) -> list[str]:
@@ -17,6 +17,14 @@ async def remind(ctx: Context, name: str) -> list[str]:
 
 def make_worker(app: Werk) -> BaseWorker:
     return AsyncWorker(app, queues=["default", "mail"], concurrency=20, burst=True)
+
+
+def make_forking_worker(app: Werk) -> BaseWorker:
+    return ForkWorker(app, ["reports"], 2, preload=["myapp.reports"], shutdown_timeout=60, burst=True)
+
+
+def make_pool(app: Werk) -> BaseWorker:
+    return ProcessWorker(app, concurrency=4, max_jobs_per_child=None, poll_interval=1.5)
 
 
 async def main(dsn: str) -> None:

@@ -337,14 +337,14 @@ def start_worker(dsn: str, schema: str, tmp_path: Path) -> Iterator[Callable[...
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[Bench]:
     """The executor of a `ProcessWorker`."""
-    async with executing(ProcessWorker, sigterm_grace=0.3) as bench:
+    async with executing(ProcessWorker, sigterm_grace=1) as bench:
         yield bench
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def forks() -> AsyncIterator[Bench]:
     """The executor of a `ForkWorker`."""
-    async with executing(ForkWorker, sigterm_grace=0.3) as bench:
+    async with executing(ForkWorker, sigterm_grace=1) as bench:
         yield bench
 
 

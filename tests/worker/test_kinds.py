@@ -246,11 +246,12 @@ async def test_report(
 
 @pytest.mark.posix
 @pytest.mark.parametrize("kind", [ProcessWorker, ForkWorker])
+@pytest.mark.parametrize("name", ["plain_sleep", "stubborn"])
 async def test_report_about_children(
-    kind: type[BaseWorker], app: Werk, tables: Tables, caplog: pytest.LogCaptureFixture
+    kind: type[BaseWorker], app: Werk, tables: Tables, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """What runs in another process is reported with the stack that it has there."""
-    job = await app.enqueue(handlers.plain_sleep, 60)
+    """What runs in another process is reported with the stack that it has there, a coroutine with what it awaits."""
+    job = await app.enqueue(f"tests.handlers.{name}", 60, _retry=2)
     assert job is not None
     worker = kind(app, shutdown_timeout=0)
     task = asyncio.create_task(worker.run())
@@ -259,12 +260,13 @@ async def test_report_about_children(
     async def is_reported() -> bool:
         os.kill(os.getpid(), signal.SIGUSR1)
         await asyncio.sleep(0.1)
-        return "in plain_sleep" in caplog.text
+        return f"in {name}" in caplog.text
 
     await tables.until(is_reported)
+    assert "/pgwerk/worker/" not in caplog.text
+    worker.stop()
     worker.stop()
     await ended(worker, task)
-    assert [("queued", 0)] == await tables.rows("SELECT status, attempts FROM {jobs}")
 
 
 @pytest.mark.posix

@@ -72,7 +72,7 @@ class Child:
         self._worker = WorkerOfChild(setup.worker, self._clients, lambda: self._outgoing.send(Kind.StopWorker))
         self._attempts = Attempts(setup.serializer, self._context, make_allowed(setup.client["allowed_functions"]))
         self._set_signal_handlers()
-        self._surroundings = Surroundings(stacks, lasting=setup.runs != 1)
+        self._surroundings = Surroundings(stacks, self._loop.coroutine, lasting=setup.runs != 1)
 
     def run(self) -> None:
         """Run one thing after the other."""

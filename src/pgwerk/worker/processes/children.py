@@ -147,7 +147,7 @@ class Child:
             while await _until_readable(descriptor, patience) and (data := _read_all(descriptor)):
                 parts.append(data)
                 patience = _QUIET_SECS
-            return b"".join(parts).decode("utf-8", "replace")
+            return _without_own_frames(b"".join(parts).decode("utf-8", "replace"))
         finally:
             os.close(descriptor)
 
@@ -194,3 +194,9 @@ def _read_all(descriptor: int) -> bytes:
         while data := os.read(descriptor, 65536):
             parts.append(data)
     return b"".join(parts)
+
+
+def _without_own_frames(text: str) -> str:
+    """Stacks without what lies below every handler: this package, and the command line that starts a nursery."""
+    own = ("/pgwerk/worker/", 'File "<string>", line 1 in <module>')
+    return "".join(line for line in text.splitlines(keepends=True) if not any(each in line for each in own))

@@ -24,6 +24,11 @@ class Loop:
     def __init__(self, stopper: Stopper) -> None:
         self._stopper = stopper
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def coroutine(self) -> Any:
+        """What it runs at this moment; None if that is nothing."""
+        return None if self._task is None else self._task.get_coro()
 
     def open(self) -> asyncio.AbstractEventLoop:
         """The loop; a new one, if a handler has closed the last one."""
@@ -34,7 +39,7 @@ class Loop:
     def run(self, awaitable: Awaitable[Any]) -> Any:
         """What it returns."""
         loop = self.open()
-        task = loop.create_task(_awaited(awaitable))
+        task = self._task = loop.create_task(_awaited(awaitable))
 
         def cancel() -> bool:
             if task.done() or loop.is_closed():
@@ -46,7 +51,7 @@ class Loop:
         try:
             result, error = loop.run_until_complete(task)
         finally:
-            self._stopper.cancel = None
+            self._stopper.cancel = self._task = None
             self._clear(loop)
         if error is not None:
             raise error
