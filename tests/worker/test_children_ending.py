@@ -151,6 +151,20 @@ async def test_children_do_not_outlive_the_worker(kind: str, tmp_path: Path) -> 
     assert (tmp_path / "cleaned up: waits on a loop").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills children together with their parent")
+async def test_children_outlive_nobody(tmp_path: Path) -> None:
+    """When worker and nursery are killed at once, the system kills the children."""
+    with started(PROGRAM, "ForkWorker", str(tmp_path)) as own:
+        assert own.stdout is not None
+        nursery = int(own.stdout.readline())
+        names = ("waits", "waits on a loop", "started")
+        pids = [await appears(tmp_path, name) for name in names]
+        os.kill(own.pid, signal.SIGSTOP)
+        os.kill(nursery, signal.SIGKILL)
+        own.kill()
+    await until(lambda: not any(lives(pid) for pid in pids))
+
+
 async def test_nothing_is_left_over(tmp_path: Path) -> None:
     """A worker that has ended leaves no process and no open file, whatever was going on."""
 

@@ -10,12 +10,14 @@ children that were stopped or came to a bad end: what they have started has nobo
 well has left running is meant to run.
 
 Signals that are sent to all processes of a service are ignored here. The nursery ends when the worker is gone, which
-the socket to it tells, and when the children have ended, by SIGTERM or after `sigterm_grace` seconds by SIGKILL.
+the socket to it tells, and when the children have ended, by SIGTERM or after `sigterm_grace` seconds by SIGKILL. When
+the nursery is killed, the worker kills the children; where that has been killed as well, Linux does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import mmap
@@ -37,6 +39,9 @@ from pgwerk.worker.processes.fates import CRASHED, memory_in_bytes
 from pgwerk.worker.processes.frames import Kind
 from pgwerk.worker.processes.records import set_levels
 from pgwerk.worker.processes.setup import Setup
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Children inherit that, and each is deaf to these signals until it can deal with them."""
@@ -138,12 +143,14 @@ class Nursery:
         return True
 
     def _fork(self, number: int, descriptors: list[int]) -> None:
+        own = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
             self._report(Kind.NotForked, frames.NOT_FORKED.pack(number, error.errno or 0))
             pid = None
         if pid == 0:
+            _die_with(own)
             self._become_child(*descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -213,6 +220,14 @@ class Nursery:
     def _report(self, kind: Kind, body: bytes) -> None:
         with contextlib.suppress(ConnectionError):
             self._control.sendall(frames.framed(kind, body))
+
+
+def _die_with(parent: int) -> None:
+    """Have the system kill this process when its parent has died, where it can."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has died already
+            os._exit(CRASHED)
 
 
 def _receive_setup(control: socket.socket) -> Setup:
