@@ -46,7 +46,7 @@ class Folder:
     def __init__(self, path: Path, dsn: str, flavour: str) -> None:
         self.path = path
         self._env = os.environ | {"DATABASE_URL": dsn}
-        for name in ("receipts.py", "try_it.py", "worker.py", "database.py", "orders.py"):
+        for name in ("receipts.py", "try_it.py", "worker.py", "database.py", "orders.py", "news.py"):
             blocks = file_blocks(name)
             (path / name).write_text(blocks[FLAVOURS.index(flavour) if len(blocks) > 1 else 0], encoding="utf-8")
 
@@ -130,7 +130,7 @@ def reader(tmp_path: Path, shop: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("DATABASE_URL", shop)
     monkeypatch.syspath_prepend(tmp_path)
     yield Folder(tmp_path, shop, "asyncio")
-    for name in ("receipts", "orders"):
+    for name in ("receipts", "orders", "news"):
         sys.modules.pop(name, None)
 
 
