@@ -30,7 +30,8 @@ def tools(*names: str) -> list[str]:
 def run_tests(session: nox.Session) -> None:
     # Not editable: the tests see what a user gets, and not what lies around in src.
     session.install(".[cli,dev,embedded]")
-    session.run("pytest", *session.posargs)
+    # Side by side, as much of the time they wait; each process has a database of its own, or even a server.
+    session.run("pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs)
 
 
 @nox.session

@@ -39,14 +39,22 @@ def calls() -> Iterator[list[tuple[str, Any]]]:
 async def other(tables: Tables) -> AsyncIterator[Callbacks]:
     """What calls callbacks for a worker, without the worker."""
     session = Session(tables.dsn, silence_secs=30)
-    yield Callbacks(session, tables.statements, ["default"], lease_secs=30, on_removable=print, on_postponed=print)
+    yield Callbacks(
+        session,
+        tables.statements,
+        ["default"],
+        lease_secs=30,
+        on_removable=print,
+        on_postponed=print,
+        on_written=print,
+    )
     await session.close()
 
 
 async def burst(app: Werk, **options: Any) -> BaseWorker:
-    """Run what there is to run."""
-    worker = AsyncWorker(app, burst=True, handle_signals=False, **options)
-    await worker.run()
+    """Run what there is to run. Nothing of it may have to wait until the worker looks around by itself."""
+    worker = AsyncWorker(app, burst=True, handle_signals=False, poll_interval=60, **options)
+    await asyncio.wait_for(worker.run(), 20)
     return worker
 
 

@@ -576,7 +576,9 @@ async def beat(tables: Tables, sweeper: Sweeper, worker_id: str, running: list[C
     unused = Session(tables.dsn, silence_secs=1)
     intervals = {"heartbeat_interval": 10, "sweep_interval": 10}
     lease = Lease(tables.sender, worker_row(worker_id, "async", ["default"], 1, 10))
-    callbacks = Callbacks(unused, tables.statements, [], lease_secs=30, on_removable=print, on_postponed=print)
+    callbacks = Callbacks(
+        unused, tables.statements, [], lease_secs=30, on_removable=print, on_postponed=print, on_written=print
+    )
     upkeep = Upkeep(
         unused,
         unused,

@@ -72,6 +72,7 @@ class Callbacks:
         lease_secs: For how long a callback belongs to the worker that has taken it up, between two heartbeats.
         on_removable: Called with the id of a job whose row is not to be kept.
         on_postponed: Called with the seconds after which one has to be called again.
+        on_written: Called when the ends of calls have been written down.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Callbacks:
         lease_secs: float,
         on_removable: Callable[[str], None],
         on_postponed: Callable[[float], None],
+        on_written: Callable[[], None],
     ) -> None:
         self._session = session
         self._statements = statements
@@ -90,6 +92,7 @@ class Callbacks:
         self._lease_secs = lease_secs
         self._on_removable = on_removable
         self._on_postponed = on_postponed
+        self._on_written = on_written
         self._taken: dict[RunKey, Taken] = {}
         self._ended: dict[RunKey, Taken] = {}
         self._wake = asyncio.Event()
@@ -196,6 +199,7 @@ class Callbacks:
                 self._on_removable(each.claimed.id)
             if written and each.delay is not None:
                 self._on_postponed(each.delay)
+        self._on_written()
         if self._ended:
             await asyncio.sleep(LOCKED_PAUSE_SECS)
 

@@ -140,6 +140,7 @@ class Engine:
             lease_secs=lease_secs,
             on_removable=self._on_removable,
             on_postponed=self._on_postponed,
+            on_written=self._wake_up,
         )
         self._listener = WorkListener(
             listening,
@@ -408,6 +409,9 @@ class Engine:
 
     def _on_owing(self) -> None:
         self._look_for_callbacks_at = 0.0
+        self._wake.set()
+
+    def _wake_up(self) -> None:
         self._wake.set()
 
     def _on_removable(self, job_id: str) -> None:
