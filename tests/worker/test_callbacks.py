@@ -156,13 +156,17 @@ async def test_callback_of_another_queue(app: Werk, tables: Tables) -> None:
 
 
 async def test_callback_of_a_rescued_job(app: Werk, tables: Tables) -> None:
-    """A job whose last worker was lost has its callback called by another one."""
+    """A job whose last worker was lost has its callback called by another one, which is told at once."""
     await app.enqueue(handlers.echo, **ALL)
     claimer = tables.claimer()
     (lost,) = await claimer.claim(await tables.connect(), 1)
-    await tables.lapse(lost.worker_id)
-    assert [] == await app.sweep()
-    await burst(app)
+    async with working(app, poll_interval=60):
+        # It hears of jobs, so it does of callbacks.
+        assert 1 == await app.apply(handlers.echo, 1, timeout=10)
+        assert 2 == await app.apply(handlers.echo, 2, timeout=10)
+        await tables.lapse(lost.worker_id)
+        assert [] == await app.sweep()
+        await tables.until(lambda: jobs.calls, 5)
     assert JobStatus.Failed is only_job().status
 
 
@@ -337,6 +341,23 @@ async def test_requeued_before_the_callback(app: Werk, tables: Tables, other: Ca
     await tables.until(lambda: not len(other))
     writing.cancel()
     assert 0 == await owed(tables)
+
+
+async def test_tries_of_an_earlier_end(app: Werk, tables: Tables, other: Callbacks) -> None:
+    """Tries to call a callback after one end of a job do not count after the next one."""
+    job = await app.enqueue(handlers.echo, **ALL)
+    assert job is not None
+    connection = await tables.connect()
+    assert await app.cancel_job(job.id)
+    assert [1] == [each.number for each in await other.take(connection, 1)]
+    assert await app.requeue_job(job.id)
+    assert await app.cancel_job(job.id)
+    assert [1] == [each.number for each in await other.take(connection, 1)]
+    assert await app.requeue_job(job.id)
+    (lost,) = await tables.claimer().claim(connection, 1)
+    await tables.lapse(lost.worker_id)
+    await app.sweep()
+    assert [("on_failure", 1)] == [(each.due.option, each.number) for each in await other.take(connection, 1)]
 
 
 async def test_deleted_while_the_callback_is_called(app: Werk, tables: Tables) -> None:

@@ -31,17 +31,14 @@ import psycopg
 from attrs import frozen
 
 from pgwerk._async.aftermath import Aftermath
-from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._async.leases import Lease, worker_row
 from pgwerk._async.sending import Sender
 from pgwerk._async.sweeping import Sweeper
-from pgwerk._core.claimed import Claimed
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.execution import Attempted, Attempts, Work, log_failure
-from pgwerk._core.inserts import Settled, Settlement, settle_params
+from pgwerk._core.inserts import Settled, Settlement
 from pgwerk._core.logs import mark_records
 from pgwerk._core.models import DequeueStrategy, JobStatus
-from pgwerk._core.policy import given_back
 from pgwerk._sql import Names, Statements
 from pgwerk.worker.aborting import Aborts
 from pgwerk.worker.calling import Callbacks
@@ -54,6 +51,7 @@ from pgwerk.worker.listening import WorkListener
 from pgwerk.worker.runs import Runs
 from pgwerk.worker.session import Backoff, Session
 from pgwerk.worker.settling import Settler
+from pgwerk.worker.strays import Strays
 from pgwerk.worker.upkeep import Upkeep
 from pgwerk.worker.watchdog import Watchdog
 
@@ -129,6 +127,12 @@ class Engine:
         aftermath = Aftermath(sender)
         self._sweeper = Sweeper(sender, aftermath, config, attempts.serializer)
         self._settler = Settler(self._results, self._statements, self._on_settled)
+        self._strays = Strays(
+            self._statements,
+            settings.worker_id,
+            lambda: self._runs.attempts() + self._settler.keys(),
+            interval=lease_secs,
+        )
         self._follower = Follower(self._results, following, aftermath, self._on_followed)
         self._aborts = Aborts(
             self._results, self._statements, settings.worker_id, self._runs, interval=settings.abort_interval
@@ -184,13 +188,8 @@ class Engine:
         self._leaving = asyncio.Event()
         # Whether there may be something to claim.
         self._may_find_work = True
-        # Whether jobs may be claimed for this worker of which it does not know.
-        self._strays_possible = False
         # Whether a handler still runs that nothing waits for any more.
         self._left_behind = False
-        # A claim may even be committed after its connection was lost here, so it takes more than one look.
-        self._stray_interval = lease_secs
-        self._look_for_strays_at = time.monotonic() + self._stray_interval
         self._look_for_due_at = 0.0
         self._look_around_at = 0.0
         self._look_for_callbacks_at = 0.0
@@ -294,17 +293,17 @@ class Engine:
         if not (self._may_find_work and free):
             return
         async with self._claims.use() as connection:
-            if self._strays_possible or time.monotonic() >= self._look_for_strays_at:
-                await self._give_back_strays(connection)
+            if self._strays.are_to_be_looked_for:
+                await self._strays.give_back(connection)
             # Whatever becomes ready from here on makes it claim again.
             self._may_find_work = False
-            self._strays_possible = True
+            self._strays.are_possible = True
             claimed = await self._claimer.claim(connection, free)
             for each in claimed:
                 self._runs.start(Work(each), RunKey(each.id, each.attempts))
                 if each.heartbeat_secs is not None:
                     self._upkeep.reconsider()
-            self._strays_possible = False
+            self._strays.are_possible = False
         if len(claimed) == free:
             self._may_find_work = True
 
@@ -333,28 +332,6 @@ class Engine:
             pause = min(pause, max(promotion.next_in, 0.0))
         # A full batch is seldom the last one.
         self._look_for_due_at = 0.0 if promotion.is_full else time.monotonic() + pause
-
-    async def _give_back_strays(self, connection: Connection) -> None:
-        """Give back what was claimed for this worker by a statement whose answer never arrived."""
-        known = self._runs.attempts() + self._settler.keys()
-        async with connection.transaction():
-            cursor = await WerkCursor(connection).execute(
-                self._statements["lock_strays"],
-                {
-                    "worker_id": self._settings.worker_id,
-                    "ids": [job_id for job_id, _ in known],
-                    "attempts": [attempt for _, attempt in known],
-                },
-                binary=True,
-            )
-            strays = [Claimed(row) for row in await cursor.fetchall()]
-            if strays:
-                settlements = [Settlement(each.id, each.worker_id, each.attempts, given_back()) for each in strays]
-                await cursor.execute(self._statements["settle"], settle_params(settlements), binary=True)
-        self._strays_possible = False
-        self._look_for_strays_at = time.monotonic() + self._stray_interval
-        if strays:
-            logger.info("gave back %d jobs whose claim was cut off", len(strays))
 
     async def _is_exhausted(self) -> bool:
         """Whether a burst is over: nothing runs, everything is settled, and nothing is ready, not even under a lock."""
@@ -492,9 +469,9 @@ class Engine:
 
     async def _say_goodbye(self) -> None:
         try:
-            if self._strays_possible:
+            if self._strays.are_possible:
                 async with self._claims.use() as connection:
-                    await self._give_back_strays(connection)
+                    await self._strays.give_back(connection)
             # With jobs left behind, the row stays: its lease says when they may be rescued.
             if not (self._runs or self._left_behind or len(self._settler)):
                 async with self._results.use() as connection:
