@@ -7,7 +7,8 @@ therefore writes a byte into a pipe for each signal (`set_wakeup_fd`), and `poll
 A dead child is looked at twice. The first look (`waitid` with WNOWAIT) leaves it in the table of processes, so that its
 process group can be killed while its id cannot belong to anybody else; only then it is reaped. That is done for
 children that were stopped or came to a bad end: what they have started has nobody to report to. What a child that ended
-well has left running is meant to run.
+well has left running is meant to run. Where there is no `waitid`, which is on macOS before Python 3.13, a child is reaped
+first, and its id is free for the moment that it takes to kill the group.
 
 Signals that are sent to all processes of a service are ignored here. The nursery ends when the worker is gone, which
 the socket to it tells, and when the children have ended, by SIGTERM or after `sigterm_grace` seconds by SIGKILL. When
@@ -23,6 +24,7 @@ import importlib
 import mmap
 import os
 import pickle
+import resource
 import select
 import signal
 import socket
@@ -40,6 +42,7 @@ from pgwerk.worker.processes.frames import Kind
 from pgwerk.worker.processes.records import set_levels
 from pgwerk.worker.processes.setup import Setup
 
+_CAN_LOOK_FIRST = hasattr(os, "waitid")
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -194,28 +197,34 @@ class Nursery:
 
     def _bury(self) -> None:
         """Reap the children that are dead, and report their deaths."""
-        while self._numbers and (pid := self._next_dead()):
-            _, status, usage = os.wait4(pid, 0)
+        while self._numbers and (dead := self._reap()) is not None:
+            pid, status, usage = dead
             number = self._numbers.pop(pid, None)
             self._doomed.discard(pid)
             if number is not None:
                 del self._pids[number]
                 self._report(Kind.Dead, frames.DEAD.pack(number, status, memory_in_bytes(usage.ru_maxrss)))
 
-    def _next_dead(self) -> int:
-        """A dead child whose group has been seen to; 0 if there is none."""
+    def _reap(self) -> tuple[int, int, resource.struct_rusage] | None:
+        """A dead child whose group has been seen to: id, status and what it has used; None if there is none."""
         try:
+            if not _CAN_LOOK_FIRST:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                if pid:
+                    self._see_to_group(pid, ended_well=status == 0)
+                return (pid, status, usage) if pid else None
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            return 0
+            return None
         if found is None:
-            return 0
-        pid: int = found.si_pid
-        ended_well = found.si_code == os.CLD_EXITED and found.si_status == 0
+            return None
+        self._see_to_group(found.si_pid, ended_well=found.si_code == os.CLD_EXITED and found.si_status == 0)
+        return os.wait4(found.si_pid, 0)
+
+    def _see_to_group(self, pid: int, *, ended_well: bool) -> None:
         if pid in self._doomed or not ended_well:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-        return pid
 
     def _report(self, kind: Kind, body: bytes) -> None:
         with contextlib.suppress(ConnectionError):
