@@ -47,6 +47,13 @@ def tests(session: nox.Session) -> None:
     run_tests(session)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Inject faults while jobs run, for 10 minutes; `-- ARGUMENTS` go to the suite. Its short form is in the tests."""
+    session.install(".[cli,dev,embedded]")
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
 for version in PYTHONS:
 
     @nox.session(name=f"tests-{version}", python=version)

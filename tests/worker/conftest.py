@@ -29,6 +29,9 @@ from pgwerk.worker.claiming import Claimer
 # The first heartbeats are made at the start, and the next ones when a test is over.
 DEFAULTS: dict[str, Any] = {"poll_interval": 0.2, "heartbeat_interval": 60, "shutdown_timeout": 1}
 
+READY = b"Z\0\0\0\5I"
+"""How the server says that it waits for a statement."""
+
 _numbers = itertools.count(1)
 
 
@@ -188,6 +191,7 @@ class Proxy:
 
     Attributes:
         deaf: Whether the server's answers are swallowed.
+        mutes_after_login: Whether nothing comes through any more as soon as a session has begun.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -199,6 +203,7 @@ class Proxy:
         self._hides_ends = False
         self._closed = False
         self.deaf = False
+        self.mutes_after_login = False
 
     @property
     def dsn(self) -> str:
@@ -260,6 +265,8 @@ class Proxy:
                 if not (answers and self.deaf) and writer not in self._muted:
                     writer.write(data)
                     await writer.drain()
+                if self.mutes_after_login and answers and data.endswith(READY):
+                    self.mute()
         if not (self._hides_ends and writer in self._muted):
             writer.close()
 

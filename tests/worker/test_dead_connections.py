@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+import psycopg
 import pytest
 from tests import handlers
-from tests.worker.conftest import Proxy, Tables, working
+from tests.worker.conftest import Proxy, Tables, ended, working
 
-from pgwerk import Werk
+from pgwerk import AsyncWorker, SyncWerk, Werk
+from pgwerk.worker.guarding import Guard
+from pgwerk.worker.session import Session
 
 OPTIONS = {"heartbeat_interval": 2.0, "poll_interval": 0.2}
 
@@ -55,6 +58,28 @@ async def test_server_that_takes_its_time(app: Werk, tables: Tables, caplog: pyt
     assert "dead" not in caplog.text
 
 
+async def test_dead_from_the_beginning(proxy: Proxy) -> None:
+    """A connection that dies before its first statement is an error in time as well."""
+    proxy.mutes_after_login = True
+    session = Session(proxy.dsn, silence_secs=0.5)
+    with pytest.raises(psycopg.OperationalError, match="did not answer within 2 s"):
+        async with asyncio.timeout(10), session.use():
+            pytest.fail("it cannot be used")
+
+
+async def test_client_that_takes_its_time(tables: Tables, caplog: pytest.LogCaptureFixture) -> None:
+    """A connection over which one statement follows the other is left alone, however long all of them take."""
+    session = Session(tables.dsn, silence_secs=1.2)
+    guarding = asyncio.create_task(Guard([session], tables.statements, heartbeat_interval=0.4).run())
+    async with session.use() as connection:
+        for _ in range(15):
+            await connection.execute("SELECT")
+            await asyncio.sleep(0.1)
+    guarding.cancel()
+    await session.close()
+    assert "dead" not in caplog.text
+
+
 async def test_server_that_has_forgotten_the_session(
     app: Werk, tables: Tables, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -68,3 +93,31 @@ async def test_server_that_has_forgotten_the_session(
         )
         await tables.until(lambda: "does not know of the session any more" in caplog.text, 10)
         assert 5 == await app.apply(handlers.echo, 5, timeout=10)
+
+
+@pytest.mark.parametrize("flavour", [Werk, SyncWerk])
+async def test_stop_while_connecting(proxy: Proxy, flavour: type[Werk] | type[SyncWerk]) -> None:
+    """A worker that is stopped while its client connects for the first time ends without having begun."""
+    async with asyncio.timeout(20):
+        proxy.deaf = True
+        worker = AsyncWorker(flavour(proxy.dsn, schema="never"), handle_signals=False)
+        task = asyncio.create_task(worker.run())
+        await asyncio.sleep(0.2)
+        worker.stop()
+        await ended(worker, task)
+        proxy.cut()
+
+
+async def test_stop_while_a_connection_is_dead(app: Werk, tables: Tables, proxy: Proxy) -> None:
+    """A worker that is told to stop does not wait for answers that are not going to come."""
+    async with Werk(proxy.dsn, schema=tables.schema) as distant:
+        worker = AsyncWorker(distant, handle_signals=False, poll_interval=0.2, abort_interval=0.2, shutdown_timeout=1)
+        task = asyncio.create_task(worker.run())
+        await app.apply(handlers.echo, 1, timeout=10)
+        proxy.mute()
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        worker.stop()
+        worker.stop()
+        await ended(worker, task)
+        assert time.monotonic() - began < 4

@@ -98,6 +98,7 @@ class BaseWorker(abc.ABC):
         self.handle_signals = checks.flag("handle_signals", handle_signals)
         self._engine: Engine | None = None
         self._is_running = False
+        self._connecting: asyncio.Future[None] | None = None
         self._stop_requested = False
         self._loop: asyncio.AbstractEventLoop | None = None
         # Handlers may enqueue: a coroutine through the one, a plain function, which is in a thread, through the other.
@@ -150,12 +151,9 @@ class BaseWorker(abc.ABC):
         )
         self._is_running = True
         try:
-            if isinstance(self.app, Werk):
-                await self.app.connect()
-            else:
-                await asyncio.to_thread(self.app.connect)
             with self._signals() if self.handle_signals else contextlib.nullcontext():
-                await self._engine.run()
+                if await self._connect():
+                    await self._engine.run()
         finally:
             self._is_running = False
 
@@ -165,8 +163,28 @@ class BaseWorker(abc.ABC):
         May be called from any thread. Stopped before `run()`, it never runs.
         """
         self._stop_requested = True
-        if self._engine is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._engine.stop)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_stop)
+
+    def _on_stop(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._engine is not None:
+            self._engine.stop()
+
+    async def _connect(self) -> bool:
+        """Connect the client; False when the worker was stopped meanwhile."""
+        client = self.app
+        connect = client.connect() if isinstance(client, Werk) else asyncio.to_thread(client.connect)
+        self._connecting = asyncio.ensure_future(connect)
+        try:
+            await self._connecting
+        except asyncio.CancelledError:
+            if not self._stop_requested:
+                raise
+        finally:
+            self._connecting = None
+        return not self._stop_requested
 
     def report(self) -> None:
         """Log what runs, since when, with stacks, also while the event loop is blocked. SIGUSR1 does the same.

@@ -25,7 +25,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import psycopg
 from attrs import frozen
@@ -60,6 +60,7 @@ logger = logging.getLogger("pgwerk.worker")
 BURST_PAUSE_SECS = 0.05
 REMINDER_SECS = 10.0
 LEAVING_SECS = 1.0
+CANCEL_AGAIN_SECS = 1.0
 
 
 @frozen(kw_only=True)
@@ -151,7 +152,7 @@ class Engine:
             self._results,
             names.ready_channel,
             settings.queues,
-            interval=settings.heartbeat_interval,
+            interval=settings.heartbeat_interval / 2,
             is_alive=self._statements["ping"],
             on_gap=self._on_gap,
             on_ready=self._on_ready,
@@ -228,9 +229,8 @@ class Engine:
         finally:
             self._hooks.close()
             await self._executor.close()
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            self._hang_up()
+            await _cancel(helpers)
             await self._say_goodbye()
             await self._watchdog.stop()
             logger.info("worker %s has stopped", self._settings.worker_id)
@@ -428,7 +428,12 @@ class Engine:
     def _leave(self) -> None:
         self._executor.abandon()
         self._hooks.abandon()
+        self._hang_up()
         self._leaving.set()
+
+    def _hang_up(self) -> None:
+        for session in self._sessions:
+            session.hang_up()
 
     async def _register(self) -> None:
         backoff = Backoff()
@@ -480,6 +485,15 @@ class Engine:
             logger.warning("could not take the worker off the list: %s", error)
         for session in self._sessions:
             await session.close()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: on a connection that is lost, an error may come in between and win."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _raise_first_error(helpers: Iterable[asyncio.Task[None]]) -> None:

@@ -23,6 +23,7 @@ FIRST_PAUSE_SECS = 0.1
 LONGEST_PAUSE_SECS = 10.0
 SHORTEST_HITCH_SECS = 1.0
 SHORTEST_OPENING_SECS = 2.0
+HANGING_SECS = 0.5
 
 # A worker's statements find their rows by an index, always. A plan made while the tables were small, and kept because
 # the statement is prepared, may say otherwise long after they have grown. As there is one plan for all parameters, the
@@ -137,9 +138,13 @@ class Session:
         if self._wait is not wait or wait.connection.closed:
             return
         logger.warning("a connection is dead, and cut off: %s", reason)
-        # Closing it would leave the one who waits waiting. Of a duplicate, as the descriptor belongs to libpq.
-        with contextlib.suppress(OSError), socket.fromfd(wait.connection.fileno(), 0, 0) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
+        _shut_down(wait.connection)
+
+    def hang_up(self) -> None:
+        """Let nobody wait any longer who has waited for a while: cancelled, they would wait for an answer to that."""
+        wait = self.waits_for(HANGING_SECS)
+        if wait is not None:
+            _shut_down(wait.connection)
 
     def _begin(self, connection: Connection) -> None:
         self._began_at = time.monotonic()
@@ -174,6 +179,12 @@ class Session:
             await connection.close()
             raise
         return connection
+
+
+def _shut_down(connection: Connection) -> None:
+    # To close it would leave the one who waits waiting. Of a duplicate, as the descriptor belongs to libpq.
+    with contextlib.suppress(OSError, psycopg.Error), socket.fromfd(connection.fileno(), 0, 0) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 class Backoff:

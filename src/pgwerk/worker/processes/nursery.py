@@ -7,8 +7,8 @@ therefore writes a byte into a pipe for each signal (`set_wakeup_fd`), and `poll
 A dead child is looked at twice. The first look (`waitid` with WNOWAIT) leaves it in the table of processes, so that its
 process group can be killed while its id cannot belong to anybody else; only then it is reaped. That is done for
 children that were stopped or came to a bad end: what they have started has nobody to report to. What a child that ended
-well has left running is meant to run. Where there is no `waitid`, which is on macOS before Python 3.13, a child is reaped
-first, and its id is free for the moment that it takes to kill the group.
+well has left running is meant to run. Where there is no `waitid`, which is on macOS before Python 3.13, a child is
+reaped first, and its id is free for the moment that it takes to kill the group.
 
 Signals that are sent to all processes of a service are ignored here. The nursery ends when the worker is gone, which
 the socket to it tells, and when the children have ended, by SIGTERM or after `sigterm_grace` seconds by SIGKILL. When
