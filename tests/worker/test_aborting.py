@@ -146,6 +146,20 @@ async def test_job_that_was_rescued(app: Werk, tables: Tables) -> None:
     assert [ExecutionStatus.Failed, ExecutionStatus.Aborted] == [e.status for e in await app.get_executions(job.id)]
 
 
+async def test_job_that_came_back(app: Werk, tables: Tables, caplog: pytest.LogCaptureFixture) -> None:
+    """When a worker has claimed a job once more that it had lost, it stops the attempt that was lost, and only that."""
+    async with working(app, concurrency=2, abort_interval=1) as worker:
+        job = await running(app, tables, handlers.hang, _retry=Retry(max=2))
+        await tables.rows("UPDATE {workers} SET lease_secs = 0.01, heartbeat_at = now() - interval '1 hour'")
+        assert [job.id] == await app.sweep()
+        await tables.until(lambda: tables.value("SELECT attempts = 2 AND status = 'active' FROM {jobs}"))
+        await tables.until(lambda: "taken away from this worker" in caplog.text, 10)
+        assert worker.id == await tables.value("SELECT worker_id::text FROM {jobs}")
+        assert await app.abort_job(job.id)
+        found = await app.wait_for(job.id, timeout=5)
+    assert (JobStatus.Aborted, 2) == (found.status, found.attempts)
+
+
 async def test_bystanders_are_left_alone(app: Werk, tables: Tables) -> None:
     """Looks for requests do not disturb what nobody wants to stop."""
     async with working(app, abort_interval=0.02):
