@@ -256,3 +256,9 @@ async def leave_the_first_time(job: Job) -> None:
     calls.append(("leave", job))
     if len(calls) == 1:
         raise SystemExit(3)
+
+
+async def gated_callback(job: Job) -> None:
+    """A callback that waits for the gate."""
+    calls.append(("gated", job))
+    await gate("callback").wait()
