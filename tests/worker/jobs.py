@@ -262,3 +262,8 @@ async def gated_callback(job: Job) -> None:
     """A callback that waits for the gate."""
     calls.append(("gated", job))
     await gate("callback").wait()
+
+
+async def is_task_cancelled() -> bool:
+    """Whether what another job has left behind was cancelled."""
+    return _left.pop().cancelled()
