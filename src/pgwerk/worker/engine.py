@@ -61,6 +61,7 @@ BURST_PAUSE_SECS = 0.05
 REMINDER_SECS = 10.0
 LEAVING_SECS = 1.0
 CANCEL_AGAIN_SECS = 1.0
+GOODBYE_SECS = 3.0
 
 
 @frozen(kw_only=True)
@@ -473,6 +474,16 @@ class Engine:
             await self._sleep(deadline - time.monotonic(), self._wake)
 
     async def _say_goodbye(self) -> None:
+        """Leave nothing behind, unless the database does not answer: then leases say when others may see to it."""
+        leaving = asyncio.create_task(self._leave_the_tables())
+        done, _ = await asyncio.wait([leaving], timeout=GOODBYE_SECS)
+        if not done:
+            self._hang_up()
+            await _cancel([leaving])
+        for session in self._sessions:
+            await session.close()
+
+    async def _leave_the_tables(self) -> None:
         try:
             if self._strays.are_possible:
                 async with self._claims.use() as connection:
@@ -483,8 +494,6 @@ class Engine:
                     await self._upkeep.leave(connection)
         except psycopg.Error as error:
             logger.warning("could not take the worker off the list: %s", error)
-        for session in self._sessions:
-            await session.close()
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
