@@ -19,6 +19,8 @@ CONCURRENCY = 5
 # workers lose jobs that they still run: their outcomes must then be dropped.
 SHORT_LEASE: dict[str, Any] = {"heartbeat_interval": 0.15, "sweep_interval": 0.5, "poll_interval": 0.5}
 LONG_LEASE: dict[str, Any] = {"heartbeat_interval": 10, "sweep_interval": 1, "poll_interval": 0.2}
+# As many of them as there are at a time would else run out of connections.
+WORKING_ON_SECS = 2.0
 ENOUGH = Retry(max=200)
 
 
@@ -95,7 +97,7 @@ async def freeze(arena: Arena, scale: Scale, kind: str) -> int:
         workers[place].freeze()
         stops = len(thawing) % 2 == 0
         thawing.append(asyncio.create_task(thaw(workers[place], stops=stops)))
-        # Others do the work meanwhile; one that is not to stop goes on beside them until the end.
+        # Others do the work meanwhile; one that is not to stop at once goes on beside them for a while.
         workers[place] = await arena.start(kind, **options)
         await asyncio.sleep(INTERVAL_SECS)
     await asyncio.gather(*thawing)
@@ -106,12 +108,13 @@ async def freeze(arena: Arena, scale: Scale, kind: str) -> int:
 
 
 async def thaw(worker: Worker, *, stops: bool) -> None:
-    """Let a frozen worker go on when its lease is over."""
+    """Let a frozen worker go on when its lease is over, and stop it, at once or when it has worked on for a while."""
     await asyncio.sleep(2 * 3 * SHORT_LEASE["heartbeat_interval"])
-    if not stops:
-        worker.thaw()
-        return
-    worker.terminate()
+    if stops:
+        worker.terminate()
     worker.thaw()
+    if not stops:
+        await asyncio.sleep(WORKING_ON_SECS)
+        worker.terminate()
     # To be asked once more, on its way out, would end it with an error.
     await worker.ended()
