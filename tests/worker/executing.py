@@ -41,7 +41,7 @@ class Bench:
 
     def start(self, func: Callable[..., Any], *args: Any) -> Running:
         """Start to run a handler."""
-        running = Running(Work(self._claimed(func, args)), RunKey(new_id(), 1))
+        running = Running(Work(self._claimed(func, args)), RunKey(new_id(), 1), 60)
         running.task = asyncio.create_task(self.executor.execute(running))
         return running
 

@@ -267,3 +267,11 @@ async def gated_callback(job: Job) -> None:
 async def is_task_cancelled() -> bool:
     """Whether what another job has left behind was cancelled."""
     return _left.pop().cancelled()
+
+
+async def swallow_once() -> None:
+    """Go on after a cancellation, until there is another one."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await asyncio.Event().wait()

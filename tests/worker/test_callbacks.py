@@ -139,6 +139,20 @@ async def test_callback_of_an_expired_job(app: Werk, tables: Tables) -> None:
     assert "expired" in (only_job().error or "")
 
 
+async def test_burst_ends_what_is_late(app: Werk, tables: Tables) -> None:
+    """A burst ends jobs whose time to live is over, with all that follows, though no sweep comes by."""
+    job = await app.enqueue(handlers.echo, _ttl=1000, **ALL)
+    assert job is not None
+    child = await app.enqueue(handlers.echo, _depends_on=job)
+    kept = await app.enqueue(handlers.echo, _result_ttl=0)
+    assert child is not None
+    assert kept is not None
+    await tables.rows("UPDATE {jobs} SET expires_at = now() WHERE ttl IS NOT NULL")
+    await burst(app)
+    assert job.id == only_job().id
+    assert {"aborted": 1, "failed": 1} == await tables.counts()
+
+
 async def test_callback_of_a_failed_dependency(app: Werk) -> None:
     """A job that cannot start because another one has failed has its callback for failures called."""
     parent = await app.enqueue(handlers.fail)

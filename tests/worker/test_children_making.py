@@ -95,7 +95,7 @@ def test_memory_is_kept_whatever_comes_of_a_run() -> None:
     attempts = Attempts(JSONSerializer(), None)  # type: ignore[arg-type]
     ran = Attempted(given_back(), Stopped(), 17)
     for reason in (None, *Interruption):
-        running = Running(Work(claimed), RunKey("", 1))
+        running = Running(Work(claimed), RunKey("", 1), 60)
         running.interruption = reason
         assert 17 == judge(attempts, running, ran).max_memory
 

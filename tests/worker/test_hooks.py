@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from contextvars import ContextVar
 from typing import Any
@@ -177,6 +178,50 @@ async def test_shutdown_in_a_hook(app: Werk, tables: Tables) -> None:
     worker.stop()
     await ended(worker, task)
     assert [("queued", 0)] == await tables.rows("SELECT status, attempts FROM {jobs}")
+
+
+@pytest.mark.parametrize("way", ["stop", "abort", "delete"])
+@pytest.mark.parametrize("is_coroutine", [True, False])
+async def test_interrupted_in_a_hook_that_goes_on(app: Werk, tables: Tables, way: str, is_coroutine: bool) -> None:
+    """When the worker stops a run whose hook cannot be stopped, the handler is not started after the hook."""
+    inside, outside = threading.Event(), threading.Event()
+
+    async def coroutine(_: Context) -> None:
+        inside.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    def plain(_: Context) -> None:
+        inside.set()
+        outside.wait(20)
+
+    job = await app.enqueue(handlers.hang)
+    assert job is not None
+    worker = AsyncWorker(
+        app,
+        before_process=coroutine if is_coroutine else plain,
+        handle_signals=False,
+        shutdown_timeout=0,
+        abort_interval=0.05,
+    )
+    task = asyncio.create_task(worker.run())
+    await tables.until(inside.is_set)
+    if way == "stop":
+        worker.stop()
+    elif way == "abort":
+        assert await app.abort_job(job.id)
+    else:
+        await app.delete_job(job.id)
+    await asyncio.sleep(0.3)
+    outside.set()
+    if way == "abort":
+        await tables.until(lambda: tables.counts_are(aborted=1), 10)
+    if way == "delete":
+        await tables.until(lambda: not len(worker._engine._runs), 10)  # type: ignore[union-attr]
+    worker.stop() if way != "stop" else None
+    await ended(worker, task)
+    expected = {"stop": {"queued": 1}, "abort": {"aborted": 1}, "delete": {}}
+    assert expected[way] == await tables.counts()
 
 
 async def test_shutdown_in_an_after_hook(app: Werk, tables: Tables) -> None:

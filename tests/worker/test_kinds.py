@@ -113,6 +113,31 @@ async def test_shutdown_gives_back(kind: type[BaseWorker], app: Werk, tables: Ta
     assert [("queued", 0)] == await tables.rows("SELECT status, attempts FROM {jobs}")
 
 
+@pytest.mark.parametrize("way", ["time-out", "abort", "stop"])
+async def test_coroutine_that_swallows_its_cancellation(
+    kind: type[BaseWorker], app: Werk, tables: Tables, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A coroutine that swallows its cancellation, and goes on, is cancelled again after `sigterm_grace`, or killed."""
+    hurried = Werk(tables.dsn, schema=tables.schema, config={"sigterm_grace": 1})
+    worker = kind(hurried, handle_signals=False, shutdown_timeout=0, abort_interval=0.05)
+    task = asyncio.create_task(worker.run())
+    job = await app.enqueue(jobs.swallow_once, _timeout=1 if way == "time-out" else None)
+    assert job is not None
+    await tables.until(lambda: tables.counts_are(active=1))
+    await asyncio.sleep(0.5)
+    if way == "abort":
+        assert await app.abort_job(job.id)
+    if way != "stop":
+        status = {"time-out": JobStatus.Failed, "abort": JobStatus.Aborted}[way]
+        assert status is (await app.wait_for(job.id, timeout=10)).status
+    worker.stop()
+    await ended(worker, task)
+    await hurried.disconnect()
+    if way == "stop":
+        assert {"queued": 1} == await tables.counts()
+    assert "does not end, 1 s after it was told to" in caplog.text
+
+
 async def test_aborted_coroutine(kind: type[BaseWorker], app: Werk, tables: Tables) -> None:
     """A coroutine whose job is aborted is cancelled, and the worker goes on with the next one."""
     worker = kind(app, handle_signals=False, abort_interval=0.05)
@@ -301,6 +326,25 @@ async def test_records_carry_the_job(kind: type[BaseWorker], app: Werk) -> None:
     finally:
         logging.getLogger("some.application").removeHandler(collector)
     assert [job.id, "mine"] == records
+
+
+async def test_records_about_the_job(kind: type[BaseWorker], app: Werk) -> None:
+    """What the worker itself logs about the end of an attempt carries the id of the job, too."""
+    records: list[logging.LogRecord] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    collector = Collector()
+    logging.getLogger("pgwerk.jobs").addHandler(collector)
+    try:
+        job = await run(kind, app, handlers.fail, _on_failure=handlers.fail)
+    finally:
+        logging.getLogger("pgwerk.jobs").removeHandler(collector)
+    assert [job.id, job.id] == [getattr(each, "job_id", None) for each in records]
+    assert "attempt 1 of 1" in records[0].getMessage()
+    assert "on_failure of job" in records[1].getMessage()
 
 
 # Running a worker without asyncio

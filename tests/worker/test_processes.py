@@ -169,7 +169,7 @@ async def test_callbacks(app: Werk, kind: Kind, tables: Tables, caplog: pytest.L
         endings = []
         for func in (child_jobs.called_back, child_jobs.explode):
             due = DueCallback("on_success", f"{func.__module__}.{func.__qualname__}", None)
-            running = Running(Work(claimed, due), RunKey(claimed.id, 1, is_callback=True))
+            running = Running(Work(claimed, due), RunKey(claimed.id, 1, is_callback=True), 60)
             endings.append(await executor.execute(running))
     finally:
         await executor.close()

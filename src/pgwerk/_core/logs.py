@@ -7,11 +7,13 @@ twice. An application that wants pgwerk's records in its own log leaves `configu
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -88,6 +90,16 @@ def mark_records() -> None:
         # In the place of a logger that nobody has asked for, there is only a placeholder.
         for handler in getattr(logger, "handlers", ()):
             handler.addFilter(_add_job_id)
+
+
+@contextlib.contextmanager
+def about(job_id: str) -> Iterator[None]:
+    """Records that are logged meanwhile are about this job."""
+    token = current_job.set(job_id)
+    try:
+        yield
+    finally:
+        current_job.reset(token)
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):

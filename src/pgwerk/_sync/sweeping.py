@@ -100,6 +100,11 @@ class Sweeper:
             raise errors[0]
         return [each.job_id for each in rescued if each.status == JobStatus.Queued.value]
 
+    def tidy(self, connection: Connection) -> None:
+        """End what is late, and remove what is not kept any longer: what there is to do when all work is done."""
+        for step in (self._end_late, self._remove_expired, self._aftermath.see_to_all):
+            step(connection)
+
     def rescue(self, connection: Connection) -> list[Settled]:
         """End the attempts of orphaned jobs. The attempt counts: a job that kills its worker comes to an end.
 

@@ -15,6 +15,7 @@ import psycopg
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._core.arrays import plain
+from pgwerk._core.logs import about
 from pgwerk._sql import Statements
 from pgwerk.worker.execution import Interruption, RunKey
 from pgwerk.worker.runs import Runs
@@ -84,9 +85,10 @@ class Aborts:
             running = self._runs.find(RunKey(job_id, attempt))
             if running is None or running.interruption is not None:
                 continue
-            if is_to_be_aborted:
-                logger.info("stopping job %s, which is to be aborted", job_id)
-                running.interrupt(Interruption.Abort)
-            else:
-                logger.warning("stopping job %s, which was taken away from this worker, or deleted", job_id)
-                running.interrupt(Interruption.Lost)
+            with about(job_id):
+                if is_to_be_aborted:
+                    logger.info("stopping job %s, which is to be aborted", job_id)
+                    running.interrupt(Interruption.Abort)
+                else:
+                    logger.warning("stopping job %s, which was taken away from this worker, or deleted", job_id)
+                    running.interrupt(Interruption.Lost)

@@ -60,6 +60,7 @@ logger = logging.getLogger("pgwerk.worker")
 BURST_PAUSE_SECS = 0.05
 REMINDER_SECS = 10.0
 LEAVING_SECS = 1.0
+SHORTEST_GRACE_SECS = 0.1
 CANCEL_AGAIN_SECS = 1.0
 GOODBYE_SECS = 3.0
 
@@ -111,7 +112,13 @@ class Engine:
         self._settings = settings
         self._executor = executor
         self._hooks = hooks
-        self._runs = Runs(attempts, executor, hooks, self._on_ended)
+        self._runs = Runs(
+            attempts,
+            executor,
+            hooks,
+            grace_secs=max(config.sigterm_grace, SHORTEST_GRACE_SECS),
+            on_ended=self._on_ended,
+        )
         names = Names(config.schema, config.prefix)
         self._statements = Statements(names)
         lease_secs = 3 * settings.heartbeat_interval
@@ -182,7 +189,7 @@ class Engine:
             lease,
             self._runs,
             heartbeat_interval=settings.heartbeat_interval,
-            stack=executor.stack,
+            stack=self._stack,
             on_beat=self._upkeep.beaten,
         )
         self._wake = asyncio.Event()
@@ -192,6 +199,8 @@ class Engine:
         self._may_find_work = True
         # Whether a handler still runs that nothing waits for any more.
         self._left_behind = False
+        # Whether a burst has done before its end what sweeps do.
+        self._is_tidy = False
         self._look_for_due_at = 0.0
         self._look_around_at = 0.0
         self._look_for_callbacks_at = 0.0
@@ -247,6 +256,9 @@ class Engine:
     def report(self) -> None:
         """Log what runs, since when, and where it is. May be called by a signal handler."""
         self._watchdog.report()
+
+    async def _stack(self, running: Running) -> str:
+        return self._hooks.stack(running) or await self._executor.stack(running)
 
     # Claiming
 
@@ -341,6 +353,12 @@ class Engine:
         async with self._claims.use() as connection:
             promotion = await self._sweeper.promote_due(connection)
             exhausted = not promotion.count and not await self._claimer.is_anything_ready(connection)
+            if exhausted and not self._is_tidy:
+                # No sweep may have come by. What it leaves behind is looked at once more.
+                await self._sweeper.tidy(connection)
+                self._is_tidy = self._may_find_work = True
+                self._on_owing()
+                return False
         if not exhausted:
             self._may_find_work = True
             await self._sleep(BURST_PAUSE_SECS, self._stopping)
@@ -452,7 +470,7 @@ class Engine:
         """Let running jobs end, or stop them, and settle what has ended."""
         await self._wait_while(lambda: bool(self._runs), patience_secs)
         if self._runs:
-            logger.info("stopping %d jobs that did not end within %g s", len(self._runs), patience_secs)
+            logger.info("stopping %d jobs that still run", len(self._runs))
             self._runs.interrupt(Interruption.Shutdown)
         while self._runs and not self._leaving.is_set():
             await self._wait_while(lambda: bool(self._runs), REMINDER_SECS)

@@ -11,6 +11,7 @@ import asyncio
 import enum
 import functools
 import inspect
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -21,6 +22,8 @@ from pgwerk._core.policy import aborted, given_back
 from pgwerk.worker import stacks
 from pgwerk.worker.loops import InThread
 from pgwerk.worker.threads import LeftRunningError, Threads
+
+logger = logging.getLogger("pgwerk.worker")
 
 
 class Interruption(enum.Enum):
@@ -58,14 +61,17 @@ class Running:
         key: What tells it from all others.
         started_at: When it started, in seconds of the monotonic clock.
         interruption: Why the worker stops it; None while it does not.
+        hook: The hook that it is in at this moment; None while it is in none.
         task: The task that runs it.
     """
 
-    __slots__ = ("_timer", "interruption", "key", "started_at", "task", "work")
+    __slots__ = ("_grace_secs", "_timer", "hook", "interruption", "key", "started_at", "task", "work")
 
-    def __init__(self, work: Work, key: RunKey) -> None:
+    def __init__(self, work: Work, key: RunKey, grace_secs: float) -> None:
         self.work = work
         self.key = key
+        self.hook: str | None = None
+        self._grace_secs = grace_secs
         self.started_at = time.monotonic()
         self.interruption: Interruption | None = None
         self.task: asyncio.Task[Ran | None] | None = None
@@ -90,10 +96,28 @@ class Running:
             self._timer = None
 
     def interrupt(self, reason: Interruption) -> None:
-        """Ask for it to be stopped. The first reason counts."""
-        if self.interruption is None and self.task is not None and not self.task.done():
+        """Ask for it to be stopped, and ask again when it does not end. The first reason counts."""
+        if self.task is None or self.task.done():
+            return
+        if self.interruption is None:
             self.interruption = reason
-            self.task.cancel()
+            asyncio.get_running_loop().call_later(self._grace_secs, self._insist, True)
+        self.task.cancel()
+
+    def _insist(self, first: bool) -> None:
+        # A cancellation is swallowed easily, and clients of some services do.
+        if self.task is None or self.task.done():
+            return
+        if first and self.interruption is not None:
+            logger.warning(
+                "job %s (%s) does not end, %g s after it was told to (%s); it is told again",
+                self.key.job_id,
+                self.work.function,
+                self._grace_secs,
+                self.interruption.name.lower(),
+            )
+        self.task.cancel()
+        asyncio.get_running_loop().call_later(self._grace_secs, self._insist, False)
 
 
 Ran: TypeAlias = Attempted | Ending

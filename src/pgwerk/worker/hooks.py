@@ -19,7 +19,7 @@ from pgwerk._core.calls import is_coroutine_function
 from pgwerk._core.context import Context
 from pgwerk._core.models import Job
 from pgwerk._core.serializers import Serializer
-from pgwerk.worker.execution import Running
+from pgwerk.worker.execution import RunKey, Running
 from pgwerk.worker.threads import LeftRunningError, Threads
 
 logger = logging.getLogger("pgwerk.worker")
@@ -69,6 +69,9 @@ class Hooks:
         job = running.claimed.job(self._serializer)
         for hook in list(self.before):
             await self._call(running, "before_process", hook, functools.partial(self._context, job))
+            if running.interruption is not None:
+                # A thread cannot be stopped, and a coroutine may have swallowed its cancellation.
+                raise asyncio.CancelledError
 
     async def run_after(self, running: Running, exception: BaseException | None) -> None:
         """Call what comes after the handler, with what it raised.
@@ -94,6 +97,10 @@ class Hooks:
             ):
                 return
 
+    def stack(self, running: Running) -> str:
+        """Where the hook is just now that a run is in; empty if it is in none that runs in a thread."""
+        return self._threads.stack(running.key)
+
     def abandon(self) -> None:
         """Stop waiting for threads that still run."""
         self._threads.abandon()
@@ -105,22 +112,24 @@ class Hooks:
     async def _call(
         self, running: Running, kind: str, hook: Callable[[Any], Any], argument: Callable[[bool], Any]
     ) -> Any:
+        running.hook = f"{kind} {_name(hook)}"
         try:
-            is_coroutine = is_coroutine_function(hook)
-            if is_coroutine:
+            if is_coroutine_function(hook):
                 return await hook(argument(True))
-            result = await self._in_thread(functools.partial(hook, argument(False)))
+            result = await self._in_thread(functools.partial(hook, argument(False)), running.key)
             return await result if inspect.isawaitable(result) else result
         except BaseException as error:  # a SystemExit, too, is no reason to end the worker
             if isinstance(error, asyncio.CancelledError) and running.interruption is not None:
                 raise
-            logger.error("%s %s failed in job %s", kind, _name(hook), running.claimed.id, exc_info=error)
+            logger.error("%s failed in job %s", running.hook, running.claimed.id, exc_info=error)
             return None
+        finally:
+            running.hook = None
 
-    async def _in_thread(self, func: Callable[[], Any]) -> Any:
+    async def _in_thread(self, func: Callable[[], Any], key: RunKey) -> Any:
         context = contextvars.copy_context()
         try:
-            result, error = await self._threads.run(functools.partial(context.run, func))
+            result, error = await self._threads.run(functools.partial(context.run, func), key=key)
         except LeftRunningError:
             raise asyncio.CancelledError from None
         # What it has set is to be seen in the handler, as if it had run here.

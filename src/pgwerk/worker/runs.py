@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 from collections.abc import Callable, Iterator
@@ -25,16 +26,24 @@ class Runs:
         attempts: Begins and ends attempts.
         executor: Runs handlers and callbacks.
         hooks: What is called around handlers.
+        grace_secs: Seconds after which a run that was told to stop is told again.
         on_ended: Called with a run that has ended, and what came of it; None when it was left running, so that nobody
             will know.
     """
 
     def __init__(
-        self, attempts: Attempts, executor: Executor, hooks: Hooks, on_ended: Callable[[Running, Ran | None], None]
+        self,
+        attempts: Attempts,
+        executor: Executor,
+        hooks: Hooks,
+        *,
+        grace_secs: float,
+        on_ended: Callable[[Running, Ran | None], None],
     ) -> None:
         self._attempts = attempts
         self._executor = executor
         self._hooks = hooks
+        self._grace_secs = grace_secs
         self._on_ended = on_ended
         self._running: dict[RunKey, Running] = {}
 
@@ -59,11 +68,13 @@ class Runs:
 
     def start(self, work: Work, key: RunKey) -> None:
         """Start a handler or a callback."""
-        running = Running(work, key)
+        running = Running(work, key, self._grace_secs)
         self._running[key] = running
-        running.task = asyncio.create_task(self._run(running))
+        # What is logged about the end carries the id of the job as well.
+        context = contextvars.copy_context()
+        running.task = asyncio.create_task(self._run(running), context=context)
         # In a callback, because a task that is cancelled before its first step never gets as far as its own code.
-        running.task.add_done_callback(functools.partial(self._end, running))
+        running.task.add_done_callback(functools.partial(self._end, running), context=context)
 
     def interrupt(self, reason: Interruption) -> None:
         """Stop all of them."""

@@ -187,7 +187,9 @@ class Watchdog:
 
 
 def _described(running: Running) -> str:
-    claimed, due = running.claimed, running.work.due
+    claimed, due, hook = running.claimed, running.work.due, running.hook
+    if hook is not None:
+        return f"{hook} of job {claimed.id} ({claimed.function})"
     if due is not None:
         return f"{due.option} of job {claimed.id} ({due.function})"
     return f"job {claimed.id} ({claimed.function}), attempt {claimed.attempts} of {claimed.max_attempts}"
