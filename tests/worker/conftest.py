@@ -51,7 +51,7 @@ async def ended(worker: BaseWorker, task: asyncio.Task[None]) -> None:
     """Wait for a worker that was told to stop. One that has to be told again is at fault."""
     done, _ = await asyncio.wait([task], timeout=10)
     if not done:
-        worker.stop()
+        worker.stop(now=True)
         await asyncio.wait([task], timeout=10)
         task.cancel()
         await asyncio.wait([task], timeout=10)

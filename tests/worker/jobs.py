@@ -275,3 +275,9 @@ async def swallow_once() -> None:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
         await asyncio.Event().wait()
+
+
+async def stop_worker(ctx: Context, secs: float, now: bool = False) -> None:
+    """Stop the worker, and go on for a while."""
+    ctx.worker.stop(now=now)
+    await asyncio.sleep(secs)

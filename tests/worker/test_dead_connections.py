@@ -119,6 +119,6 @@ async def test_stop_while_a_connection_is_dead(app: Werk, tables: Tables, proxy:
         await asyncio.sleep(pause)
         began = time.monotonic()
         worker.stop()
-        worker.stop()
+        worker.stop(now=True)
         await ended(worker, task)
         assert time.monotonic() - began < 8

@@ -278,7 +278,7 @@ async def test_stop_with_results_that_wait(  # noqa: PLR0917 - fixtures are name
         worker.stop()
         done, _ = await asyncio.wait([task], timeout=0.3)
         assert not done
-        worker.stop()
+        worker.stop(now=True)
         await asyncio.wait_for(task, 10)
     # Its row stays, so that its job is rescued when the lease is over.
     assert 1 == await tables.value("SELECT count(*) FROM {workers}")

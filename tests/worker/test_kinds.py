@@ -113,6 +113,49 @@ async def test_shutdown_gives_back(kind: type[BaseWorker], app: Werk, tables: Ta
     assert [("queued", 0)] == await tables.rows("SELECT status, attempts FROM {jobs}")
 
 
+async def test_handlers_that_stop_the_worker(kind: type[BaseWorker], app: Werk, tables: Tables) -> None:
+    """A worker that is stopped by its handlers, several at a time, lets them end."""
+    await app.enqueue_many([EnqueueParams(jobs.stop_worker, (0.5,)) for _ in range(3)])
+    await asyncio.wait_for(kind(app, handle_signals=False, shutdown_timeout=20).run(), 30)
+    assert {"complete": 3} == await tables.counts()
+    assert 0 == await tables.value("SELECT count(*) FROM {workers}")
+
+
+async def test_handler_that_stops_the_worker_at_once(kind: type[BaseWorker], app: Werk, tables: Tables) -> None:
+    """`ctx.worker.stop(now=True)` does not let others end; they are given back."""
+    await app.enqueue(handlers.hang, _priority=1)
+    await app.enqueue(jobs.stop_worker, 0, now=True)
+    await asyncio.wait_for(kind(app, handle_signals=False, shutdown_timeout=60).run(), 30)
+    assert ("queued", 0) in await tables.rows("SELECT status, attempts FROM {jobs}")
+    assert 0 == await tables.value("SELECT count(*) FROM {jobs} WHERE status = 'active'")
+
+
+@pytest.mark.posix
+async def test_second_signal(app: Werk, tables: Tables) -> None:
+    """After a first SIGTERM, a worker waits for a thread that cannot be stopped; after a second one it does not."""
+    jobs.door.clear()
+    await app.enqueue(jobs.plain_gated)
+    worker = AsyncWorker(app, shutdown_timeout=0)
+    task = asyncio.create_task(worker.run())
+    await tables.until(lambda: tables.counts_are(active=1))
+    os.kill(os.getpid(), signal.SIGTERM)
+    done, _ = await asyncio.wait([task], timeout=0.5)
+    assert not done
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 10)
+    jobs.door.set()
+    assert {"active": 1} == await tables.counts()
+
+
+@pytest.mark.posix
+async def test_report_that_comes_too_late(app: Werk) -> None:
+    """SIGUSR1 does not kill the process when the worker has just ended."""
+    before = signal.getsignal(signal.SIGUSR1)
+    await AsyncWorker(app, burst=True).run()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
 @pytest.mark.parametrize("way", ["time-out", "abort", "stop"])
 async def test_coroutine_that_swallows_its_cancellation(
     kind: type[BaseWorker], app: Werk, tables: Tables, way: str, caplog: pytest.LogCaptureFixture
@@ -293,7 +336,7 @@ async def test_report_about_children(
     await tables.until(is_reported)
     assert "/pgwerk/worker/" not in caplog.text
     worker.stop()
-    worker.stop()
+    worker.stop(now=True)
     await ended(worker, task)
 
 

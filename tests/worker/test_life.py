@@ -398,7 +398,7 @@ async def test_second_stop_does_not_wait_for_threads(app: Werk) -> None:
     await until_status(app, job.id, JobStatus.Active)
     began = time.monotonic()
     worker.stop()
-    worker.stop()
+    worker.stop(now=True)
     await task
     assert time.monotonic() - began < 4
     assert JobStatus.Active is (await app.get_job(job.id)).status

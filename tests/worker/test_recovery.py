@@ -101,13 +101,13 @@ async def test_own_job_comes_back_while_it_still_runs(app: Werk) -> None:
 
 
 async def test_second_stop_still_gives_back_coroutines(app: Werk) -> None:
-    """Asked to stop twice, a worker takes the moment that it needs to give back what it has cancelled."""
+    """Asked to stop at once, a worker takes the moment that it needs to give back what it has cancelled."""
     await app.enqueue_many([EnqueueParams(handlers.hang) for _ in range(5)])
     worker = AsyncWorker(app, handle_signals=False)
     task = asyncio.create_task(worker.run())
     await until(app, JobStatus.Active, 5)
     worker.stop()
-    worker.stop()
+    worker.stop(now=True)
     await asyncio.wait_for(task, DEADLINE)
     assert {(JobStatus.Queued, 0)} == {(job.status, job.attempts) for job in await app.list_jobs()}
 

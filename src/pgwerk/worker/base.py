@@ -98,6 +98,7 @@ class BaseWorker(abc.ABC):
         self.handle_signals = checks.flag("handle_signals", handle_signals)
         self._engine: Engine | None = None
         self._is_running = False
+        self._was_signalled = False
         self._connecting: asyncio.Future[None] | None = None
         self._stop_requested = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -157,20 +158,24 @@ class BaseWorker(abc.ABC):
         finally:
             self._is_running = False
 
-    def stop(self) -> None:
-        """Stop: claim nothing more, and end when the running jobs have. Called again, end at once.
+    def stop(self, *, now: bool = False) -> None:
+        """Stop: claim nothing more, and end when the running jobs have, or after `shutdown_timeout` give them back.
 
-        May be called from any thread. Stopped before `run()`, it never runs.
+        May be called from any thread, and more than once. Stopped before `run()`, it never runs.
+
+        Args:
+            now: Whether to give back what runs at once, and not to wait for what cannot be stopped. A second SIGTERM or
+                SIGINT does the same.
         """
         self._stop_requested = True
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._on_stop)
+            self._loop.call_soon_threadsafe(self._on_stop, now)
 
-    def _on_stop(self) -> None:
+    def _on_stop(self, now: bool) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
         if self._engine is not None:
-            self._engine.stop()
+            self._engine.stop(now=now)
 
     async def _connect(self) -> bool:
         """Connect the client; False when the worker was stopped meanwhile."""
@@ -263,14 +268,21 @@ class BaseWorker(abc.ABC):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, lambda *_: self.stop()) for number in SIGNALS}
+        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         if REPORT_SIGNAL is not None:
             before[REPORT_SIGNAL] = signal.signal(REPORT_SIGNAL, lambda *_: self.report())
         try:
             yield
         finally:
             for number, handler in before.items():
+                if number == REPORT_SIGNAL and handler is signal.SIG_DFL:
+                    # The default is to kill the process, which nobody means who asks a moment too late.
+                    handler = signal.SIG_IGN  # noqa: PLW2901 - for this one only
                 signal.signal(number, handler)
+
+    def _on_signal(self, *_: object) -> None:
+        self.stop(now=self._was_signalled)
+        self._was_signalled = True
 
 
 class AsyncWorker(BaseWorker):

@@ -15,7 +15,7 @@ another, and a worker that does not get on with one of them still holds its leas
 
 Stopping: claim no more, give the running jobs `shutdown_timeout` to end, then cancel them and give back those that have
 stopped, so that another worker starts them at once and no attempt is counted. What cannot be stopped (a thread) keeps
-the worker, and its lease, until it returns, or until somebody asks a second time: then the worker leaves, and the job
+the worker, and its lease, until it returns, or until it is told to stop at once: then the worker leaves, and the job
 is rescued when the lease has run out. So are jobs whose results the database does not take for `shutdown_timeout`.
 """
 
@@ -245,9 +245,9 @@ class Engine:
             await self._watchdog.stop()
             logger.info("worker %s has stopped", self._settings.worker_id)
 
-    def stop(self) -> None:
-        """Stop in an orderly way; asked a second time, as soon as possible."""
-        if self._stopping.is_set():
+    def stop(self, *, now: bool = False) -> None:
+        """Stop in an orderly way, or as soon as possible."""
+        if now:
             self._leave()
         self._stopping.set()
         self._settler.leaves_callbacks = True
@@ -439,8 +439,7 @@ class Engine:
         if not helper.cancelled() and helper.exception() is not None:
             # A fault of ours. Going on without it would look healthy and not be it.
             logger.critical("the worker stops because of an error in itself", exc_info=helper.exception())
-            self._leave()
-            self.stop()
+            self.stop(now=True)
 
     # Stopping
 

@@ -73,15 +73,17 @@ class Threads:
             self._started += 1
             threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
         self._calls.put(call)
+        may_return = on_cancel is not None
         try:
             while True:
                 try:
                     return await asyncio.shield(call.future)
                 except asyncio.CancelledError:
-                    if self._abandoned:
+                    if self._abandoned and not may_return:
                         raise LeftRunningError from None
                     if on_cancel is not None:
                         on_cancel()
+                        may_return = False
         finally:
             self._busy -= 1
             if self._by_key.get(key) is call:

@@ -69,10 +69,13 @@ class Child:
         self._setup = setup
         self._loop = Loop(self._stopper)
         self._clients = Clients(setup, self._loop)
-        self._worker = WorkerOfChild(setup.worker, self._clients, lambda: self._outgoing.send(Kind.StopWorker))
+        self._worker = WorkerOfChild(setup.worker, self._clients, self._stop_worker)
         self._attempts = Attempts(setup.serializer, self._context, make_allowed(setup.client["allowed_functions"]))
         self._set_signal_handlers()
         self._surroundings = Surroundings(stacks, self._loop.coroutine, lasting=setup.runs != 1)
+
+    def _stop_worker(self, now: bool) -> None:
+        self._outgoing.send(Kind.StopWorker, b"now" if now else b"")
 
     def run(self) -> None:
         """Run one thing after the other."""

@@ -53,7 +53,7 @@ class Child:
         sock: The socket to it.
         stacks: The descriptor that its stacks can be read from.
         send_signal: Has it signalled by its parent; with SIGKILL, its process group as well.
-        on_stop_worker: Called when a handler wants the worker to stop.
+        on_stop_worker: Called when a handler wants the worker to stop; told whether at once.
 
     Attributes:
         pid: Its process id; None as long as that is not known.
@@ -71,7 +71,7 @@ class Child:
         stacks: int,
         *,
         send_signal: Callable[[int], None],
-        on_stop_worker: Callable[[], None],
+        on_stop_worker: Callable[[bool], None],
     ) -> None:
         self.number = number
         self.pid: int | None = None
@@ -165,7 +165,7 @@ class Child:
             except Exception:  # the application's own handlers and filters
                 logger.exception("a log record of a child process could not be handled")
         elif kind is Kind.StopWorker:
-            self._on_stop_worker()
+            self._on_stop_worker(bool(body))
         elif kind is Kind.Ended:
             self._finish(unpack_report(body))
 

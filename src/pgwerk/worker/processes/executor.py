@@ -37,10 +37,10 @@ class ProcessExecutor:
     Args:
         attempts: Begins and ends the attempts.
         setup: What the children need to know.
-        on_stop_worker: Called when a handler wants the worker to stop.
+        on_stop_worker: Called when a handler wants the worker to stop; told whether at once.
     """
 
-    def __init__(self, attempts: Attempts, setup: Setup, on_stop_worker: Callable[[], None]) -> None:
+    def __init__(self, attempts: Attempts, setup: Setup, on_stop_worker: Callable[[bool], None]) -> None:
         self._attempts = attempts
         self._setup = setup
         self._grace_secs = setup.config.sigterm_grace

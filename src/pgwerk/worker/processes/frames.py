@@ -40,7 +40,7 @@ class Kind(enum.IntEnum):
     Record = enum.auto()
     """A log record."""
     StopWorker = enum.auto()
-    """A handler has called `ctx.worker.stop()`."""
+    """A handler has called `ctx.worker.stop()`; with something in it, the worker is to stop at once."""
 
 
 REQUEST = struct.Struct("!BQi")

@@ -37,7 +37,7 @@ class Nursery:
     Args:
         setup: What children need to know.
         on_death: Called with each child that has died or could not be forked.
-        on_stop_worker: Called when a handler wants the worker to stop.
+        on_stop_worker: Called when a handler wants the worker to stop; told whether at once.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Nursery:
         setup: Setup,
         *,
         on_death: Callable[[Child], None],
-        on_stop_worker: Callable[[], None],
+        on_stop_worker: Callable[[bool], None],
     ) -> None:
         self._setup = setup
         self._on_death = on_death

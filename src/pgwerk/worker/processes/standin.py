@@ -32,7 +32,7 @@ class WorkerOfChild(BaseWorker):
 
     kind = "child"
 
-    def __init__(self, attributes: dict[str, Any], clients: Blocking, stop: Callable[[], None]) -> None:
+    def __init__(self, attributes: dict[str, Any], clients: Blocking, stop: Callable[[bool], None]) -> None:
         global _exists  # noqa: PLW0603 - what it is about is the process
         _exists = True
         self._clients = clients
@@ -52,9 +52,9 @@ class WorkerOfChild(BaseWorker):
         """
         raise _elsewhere()
 
-    def stop(self) -> None:
-        """Stop the worker: it claims nothing more, and ends when its jobs have. Called again, it ends at once."""
-        self._stop()
+    def stop(self, *, now: bool = False) -> None:
+        """Stop the worker, in an orderly way or at once."""
+        self._stop(now)
 
     def report(self) -> NoReturn:
         """Only the worker can report.

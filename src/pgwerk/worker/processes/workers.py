@@ -53,7 +53,7 @@ class _ChildrenWorker(BaseWorker):
 
     def _executor(self, attempts: Attempts) -> Executor:
         setup = make_setup(self, runs=self._runs_per_child, preload=self.preload)
-        return ProcessExecutor(attempts, setup, self.stop)
+        return ProcessExecutor(attempts, setup, lambda now: self.stop(now=now))
 
 
 class ForkWorker(_ChildrenWorker):
