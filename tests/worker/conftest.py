@@ -36,9 +36,9 @@ _numbers = itertools.count(1)
 
 
 @contextlib.asynccontextmanager
-async def working(app: Werk, **options: Any) -> AsyncIterator[AsyncWorker]:
+async def working(app: Werk, kind: type[BaseWorker] = AsyncWorker, **options: Any) -> AsyncIterator[BaseWorker]:
     """A worker that runs beside the test, and must stop without an error."""
-    worker = AsyncWorker(app, handle_signals=False, **{**DEFAULTS, **options})
+    worker = kind(app, handle_signals=False, **{**DEFAULTS, **options})
     task = asyncio.create_task(worker.run())
     try:
         yield worker

@@ -326,7 +326,7 @@ async def test_callbacks_of_a_stopping_worker(app: Werk, tables: Tables) -> None
     assert JobStatus.Complete is only_job().status
 
 
-def has_looked_around(worker: AsyncWorker) -> bool:
+def has_looked_around(worker: BaseWorker) -> bool:
     """Whether a worker hears of callbacks, and has nothing left to look for by itself."""
     engine = worker._engine
     return engine is not None and engine._listener.is_hearing and engine._look_for_callbacks_at > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,7 +15,7 @@ from pgwerk import AsyncWorker, SyncWerk, Werk
 from pgwerk.worker.guarding import Guard
 from pgwerk.worker.session import Session
 
-OPTIONS = {"heartbeat_interval": 2.0, "poll_interval": 0.2}
+OPTIONS: dict[str, Any] = {"heartbeat_interval": 2.0, "poll_interval": 0.2}
 
 
 async def test_swallowed_answers(app: Werk, tables: Tables, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:

@@ -179,7 +179,7 @@ async def test_outage_does_not_make_workers_rob_each_other(app: Werk, tables: Ta
     """After an outage, the worker that comes back first leaves the others the time of a lease to come back, too."""
     for name in "ab":
         await app.enqueue(jobs.gated, name)
-    options = {"concurrency": 1, "heartbeat_interval": 1.5, "sweep_interval": 0.2}
+    options: dict[str, Any] = {"concurrency": 1, "heartbeat_interval": 1.5, "sweep_interval": 0.2}
     async with (
         Proxy(tables.dsn) as first,
         Proxy(tables.dsn) as second,
@@ -209,7 +209,7 @@ async def test_lost_worker_is_robbed_in_the_end(app: Werk, tables: Tables, proxy
     job = await app.enqueue(jobs.gated, _retry=Retry(max=2))
     assert job is not None
     gates(attempt=2).set()
-    options = {"heartbeat_interval": 0.2}
+    options: dict[str, Any] = {"heartbeat_interval": 0.2}
     async with Werk(proxy.dsn, schema=tables.schema) as distant, working(distant, **options) as lost:
         await tables.until(lambda: tables.counts_are(active=1))
         proxy.close()

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests import handlers
 from tests.worker import child_jobs
-from tests.worker.conftest import DEFAULTS, Tables, ended
+from tests.worker.conftest import Tables, working
 from tests.worker.executing import appears, lives, until
 
 from pgwerk import EnqueueParams, ForkWorker, Job, JobStatus, ProcessWorker, Werk, WerkConfig
 from pgwerk._core.execution import Attempts, DueCallback, Ending, Work
-from pgwerk.worker import BaseWorker
 from pgwerk.worker.execution import RunKey, Running
 
 pytestmark = pytest.mark.posix
@@ -39,18 +36,6 @@ async def app(dsn: str, schema: str) -> AsyncIterator[Werk]:
     """A client, with the tables in place."""
     async with Werk(dsn, schema=schema, pool_size=2, config=WerkConfig(sigterm_grace=2)) as app:
         yield app
-
-
-@contextlib.asynccontextmanager
-async def working(app: Werk, kind: Kind, **options: Any) -> AsyncIterator[BaseWorker]:
-    """A worker that runs beside the test, and must stop without an error."""
-    worker = kind(app, handle_signals=False, **{**DEFAULTS, **options})
-    task = asyncio.create_task(worker.run())
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        await ended(worker, task)
 
 
 async def run_all(app: Werk, kind: Kind, *specs: EnqueueParams) -> list[Job]:

@@ -17,7 +17,7 @@ from tests.worker import jobs
 from tests.worker.conftest import Proxy, Tables, ended, working
 from tests.worker.entry import WorkerProcess
 
-from pgwerk import AsyncWorker, EnqueueParams, ExecutionStatus, Job, JobStatus, Werk
+from pgwerk import AsyncWorker, BaseWorker, EnqueueParams, ExecutionStatus, Job, JobStatus, Werk
 from pgwerk._async.aftermath import Aftermath, end_unstarted
 from pgwerk._async.leases import Lease, worker_row
 from pgwerk._async.sweeping import Sweeper
@@ -219,7 +219,7 @@ async def test_groups_run_one_job_at_a_time(
 # Late settlements
 
 
-async def lapse(tables: Tables, worker: AsyncWorker) -> None:
+async def lapse(tables: Tables, worker: BaseWorker) -> None:
     """Let the lease of a worker run out that has made its first two heartbeats; the third one is far away."""
     await tables.until(lambda: tables.value("SELECT heartbeat_at > started_at FROM {workers} WHERE id = %s", worker.id))
     await tables.lapse(worker.id)

@@ -205,7 +205,11 @@ class BaseWorker(abc.ABC):
         Raises:
             RuntimeError: An event loop runs in this thread, or as with `run()`.
         """
-        if asyncio._get_running_loop() is not None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
             raise RuntimeError("an event loop runs in this thread: await run() instead")
         with new_runner() as runner:
             runner.run(self.run())
