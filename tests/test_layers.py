@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
+
+import pgwerk
 
 _SPEC = importlib.util.find_spec("pgwerk")
 assert _SPEC is not None
@@ -21,15 +23,21 @@ THIRD_PARTY = {
     "_async": {"attrs", "psycopg", "psycopg_pool"},
     "_sync": {"attrs", "psycopg", "psycopg_pool"},
     "worker": {"attrs", "psycopg"},
+    "cli": {"attrs", "click", "psycopg", "rich"},
 }
 """What each layer may import beside the standard library."""
 
-OWN = {
+PUBLIC = frozenset(pgwerk.__all__)
+"""What everybody may import from pgwerk itself."""
+
+OWN: Mapping[str, Set[str]] = {
     "_core": {"_core"},
     "_sql": {"_core", "_sql"},
     "_async": {"_core", "_sql", "_async"},
     "_sync": {"_core", "_sql", "_sync"},
     "worker": {"_core", "_sql", "_async", "worker"},
+    # The command line uses what the package offers to everybody: names that do not begin with an underscore.
+    "cli": {"cli", "worker", "embedded"} | PUBLIC,
     "embedded": {"_embedded"},
     "_embedded": {"_embedded"},
 }

@@ -19,6 +19,7 @@ from pgwerk._core.errors import (
     SerializationError,
     WerkError,
 )
+from pgwerk._core.insights import MigrationStatus
 from pgwerk._core.logs import configure_logging
 from pgwerk._core.models import (
     Callback,
@@ -66,6 +67,7 @@ __all__ = [
     "JobNotFound",
     "JobStatus",
     "JobTimeout",
+    "MigrationStatus",
     "PickleSerializer",
     "ProcessWorker",
     "Repeat",

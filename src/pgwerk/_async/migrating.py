@@ -17,6 +17,7 @@ from pgwerk._async import _compat
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.errors import SchemaVersionMismatch, WerkError
+from pgwerk._core.insights import MigrationStatus
 from pgwerk._sql import MIGRATIONS, Names, Statements
 
 logger = logging.getLogger("pgwerk.migrations")
@@ -62,6 +63,12 @@ class Migrator:
         await cursor.execute(self._statements["get_version"])
         row = await cursor.fetchone()
         return 0 if row is None else int(row[0])
+
+    async def status(self, connection: Connection) -> MigrationStatus:
+        """What the tables are, and what they are to be."""
+        version = await self.version(connection)
+        pending = tuple(migration.name for migration in MIGRATIONS if migration.version > version)
+        return MigrationStatus(version, LATEST, pending)
 
     async def _migrate_patiently(self, connection: Connection) -> int:
         deadline = time.monotonic() + PATIENCE_SECS

@@ -22,6 +22,7 @@ from pgwerk._core.errors import DependencyFailed, JobError, JobNotFound, Seriali
 from pgwerk._core.execution import Attempts
 from pgwerk._core.handlers import CoroutineHandler, R
 from pgwerk._core.ids import normalize_id
+from pgwerk._core.insights import MigrationStatus
 from pgwerk._core.logs import configure_logging
 from pgwerk._core.models import (
     Callback,
@@ -201,6 +202,31 @@ class SyncWerk(Operations):
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.disconnect()
+
+    def migration_status(self) -> MigrationStatus:
+        """Tell whether the tables are those that this release works with. Neither migrates nor runs start-up hooks.
+
+        Raises:
+            psycopg.OperationalError: The database cannot be reached.
+        """
+        connection = self._connections.open()
+        try:
+            return self._migrator.status(connection)
+        finally:
+            connection.close()
+
+    def migrate(self) -> None:
+        """Migrate the tables, also with `auto_migrate=False`; for deployments. Does not run start-up hooks.
+
+        Raises:
+            psycopg.OperationalError: The database cannot be reached.
+            SchemaVersionMismatch: The tables are newer than this release.
+        """
+        connection = self._connections.open()
+        try:
+            self._migrator.prepare(connection, migrate=True)
+        finally:
+            connection.close()
 
     def on_startup(self, func: F) -> F:
         """Register a function to run on connect; to be used as a decorator, too. It may enqueue.

@@ -18,6 +18,7 @@ import psycopg
 
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.errors import SchemaVersionMismatch, WerkError
+from pgwerk._core.insights import MigrationStatus
 from pgwerk._sql import MIGRATIONS, Names, Statements
 from pgwerk._sync import _compat
 from pgwerk._sync.connections import Connection, WerkCursor
@@ -65,6 +66,12 @@ class Migrator:
         cursor.execute(self._statements["get_version"])
         row = cursor.fetchone()
         return 0 if row is None else int(row[0])
+
+    def status(self, connection: Connection) -> MigrationStatus:
+        """What the tables are, and what they are to be."""
+        version = self.version(connection)
+        pending = tuple(migration.name for migration in MIGRATIONS if migration.version > version)
+        return MigrationStatus(version, LATEST, pending)
 
     def _migrate_patiently(self, connection: Connection) -> int:
         deadline = time.monotonic() + PATIENCE_SECS

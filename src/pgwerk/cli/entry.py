@@ -1,0 +1,20 @@
+"""Where the `werk` command begins: it says what is missing when the packages of the extra `cli` are not installed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+NEEDED = ("click", "rich")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit code."""
+    try:
+        from pgwerk.cli.main import run
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDED:
+            raise
+        sys.stderr.write(f"werk: the package {error.name} is not installed: pip install {' '.join(NEEDED)}\n")
+        return 2
+    return run(sys.argv[1:] if arguments is None else arguments)

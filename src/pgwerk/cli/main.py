@@ -1,0 +1,78 @@
+"""The `werk` command: what there is, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from pgwerk.cli import failures
+from pgwerk.cli.commands import DEBUG
+from pgwerk.cli.migrate import migrate
+
+COMMANDS = (migrate,)
+"""In the order of the help text."""
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    what was asked for did not come about: no such job, the job failed,
+       the schema is behind, problems were found
+  2    the command line makes no sense, or APP cannot be loaded
+  3    the database cannot be reached, or refuses
+  4    the schema is not migrated, or belongs to another release
+  130  interrupted
+"""
+
+
+class _InOrder(click.Group):
+    """Lists the commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="pgwerk", prog_name="werk")
+def werk() -> None:
+    """Background jobs in PostgreSQL.
+
+    APP names a Werk or a SyncWerk as module:attribute; the current directory can be imported from. In its place, --dsn
+    or the environment variables PGWERK_APP, PGWERK_DSN, PGWERK_SCHEMA and PGWERK_PREFIX say where the tables are.
+    """
+
+
+for command in COMMANDS:
+    werk.add_command(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line, and return the exit code; errors are one line on the standard error stream."""
+    context = None
+    try:
+        with werk.make_context("werk", list(arguments)) as context:
+            result = werk.invoke(context)
+            return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("\n")
+        return failures.INTERRUPTED
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read this has seen enough: `werk jobs | head`. Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if (context is not None and context.meta.get(DEBUG)) or "--debug" in arguments:
+            traceback.print_exc()
+        failure = failures.explain(error)
+        sys.stderr.write(f"werk: {failure.format_message()}\n")
+        return failure.code
