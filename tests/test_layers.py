@@ -46,6 +46,8 @@ OWN: Mapping[str, Set[str]] = {
 EXCEPTIONS = {
     # A plain function runs in a thread and enqueues through the blocking client.
     ("worker", "pgwerk._sync.client", "SyncWerk"),
+    # It runs in a thread, beside the worker.
+    ("worker", "pgwerk._sync.scheduler", "SyncCronScheduler"),
     # `run()` runs a worker, and imports it when it is called.
     ("_async", "pgwerk.worker", "worker_class"),
     ("_sync", "pgwerk.worker", "worker_class"),

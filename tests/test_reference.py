@@ -232,7 +232,8 @@ FIELDS: dict[type, dict[str, Any]] = {
     Callback: {"func": Callable | str, "timeout": int | None},
     Context: {"app": Any, "worker": Any, "job": Job, "exception": Exception | None},
     CronJob: {
-        "func": Callable,
+        # Also its path.
+        "func": Callable | str,
         "queue": str,
         "args": tuple,
         "kwargs": dict,
@@ -424,7 +425,10 @@ def plain(hint: Any) -> Any:
     return Callable if get_origin(hint) is Callable or hint is Callable else get_origin(hint) or hint
 
 
-BESIDE: dict[type, tuple[str, ...]] = {JobExecution: ("max_memory",)}
+BESIDE: dict[type, tuple[str, ...]] = {
+    JobExecution: ("max_memory",),
+    CronJob: ("timezone", "catch_up", "catch_up_limit", "overlap", "priority", "retry"),
+}
 """Fields that the reference does not list."""
 
 

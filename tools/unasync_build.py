@@ -50,11 +50,13 @@ RULES = (
     Rule("AsyncConnection", "Connection", where="anywhere"),
     Rule("AsyncConnectionPool", "ConnectionPool", where="anywhere"),
     Rule("AsyncCursor", "Cursor", where="anywhere"),
+    Rule("CronScheduler", "SyncCronScheduler", where="anywhere"),
     Rule("Enqueuer", "SyncEnqueuer", where="anywhere"),
     Rule("Werk", "SyncWerk", where="anywhere"),
 )
 
 PROSE = (
+    Prose("CronScheduler", "SyncCronScheduler"),
     Prose("Werk", "SyncWerk"),
     # The kinds of workers have the same names for both.
     Prose('"async" for an `AsyncWorker`', '"async" for an `AsyncWorker`'),

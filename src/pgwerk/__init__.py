@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from pgwerk._async.client import Werk
 from pgwerk._async.enqueuer import Enqueuer
+from pgwerk._async.scheduler import CronScheduler
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.context import Context
+from pgwerk._core.cronjobs import CronJob, Schedule
 from pgwerk._core.errors import (
     DependencyFailed,
     FunctionNotAllowed,
@@ -15,6 +17,7 @@ from pgwerk._core.errors import (
     JobError,
     JobNotFound,
     JobTimeout,
+    ScheduleNotFound,
     SchemaVersionMismatch,
     SerializationError,
     WerkError,
@@ -23,7 +26,6 @@ from pgwerk._core.insights import MigrationStatus
 from pgwerk._core.logs import configure_logging
 from pgwerk._core.models import (
     Callback,
-    CronJob,
     Dependency,
     DequeueStrategy,
     EnqueueParams,
@@ -40,6 +42,7 @@ from pgwerk._core.pickles import PickleSerializer
 from pgwerk._core.serializers import JSONSerializer, Serializer
 from pgwerk._sync.client import SyncWerk
 from pgwerk._sync.enqueuer import SyncEnqueuer
+from pgwerk._sync.scheduler import SyncCronScheduler
 
 if TYPE_CHECKING:
     from pgwerk.worker import AsyncWorker, BaseWorker, ForkWorker, ProcessWorker, ThreadWorker
@@ -50,6 +53,7 @@ __all__ = [
     "Callback",
     "Context",
     "CronJob",
+    "CronScheduler",
     "Dependency",
     "DependencyFailed",
     "DequeueStrategy",
@@ -72,9 +76,12 @@ __all__ = [
     "ProcessWorker",
     "Repeat",
     "Retry",
+    "Schedule",
+    "ScheduleNotFound",
     "SchemaVersionMismatch",
     "SerializationError",
     "Serializer",
+    "SyncCronScheduler",
     "SyncEnqueuer",
     "SyncWerk",
     "ThreadWorker",

@@ -67,10 +67,16 @@ class Signal:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def set(self) -> None:
         """Raise the flag."""
         self._event.set()
+
+    def set_from_anywhere(self) -> None:
+        """Raise the flag, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+            self._loop.call_soon_threadsafe(self._event.set)
 
     def clear(self) -> None:
         """Lower the flag."""

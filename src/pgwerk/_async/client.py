@@ -21,6 +21,7 @@ from pgwerk._async.listening import Listener
 from pgwerk._async.managing import Management
 from pgwerk._async.migrating import Migrator
 from pgwerk._async.operations import Operations
+from pgwerk._async.schedules import Schedules
 from pgwerk._async.sending import Sender
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._async.waiting import Waiting
@@ -142,6 +143,8 @@ class Werk(Operations):
             heartbeat_interval=self.config.heartbeat_interval,
             max_active_secs=self.config.max_active_secs,
         )
+        self._schedules = Schedules(self._connections, sender, self._jobs, self._preparation, self.serializer)
+        self._schedulers: tuple[Any, ...] = ()
         self._other: Any = None
         if (log_level, log_format, log_color, log_fmt) != (None, None, None, None):
             configure_logging(log_level, log_format, log_color, log_fmt)
@@ -169,6 +172,11 @@ class Werk(Operations):
     def allowed_functions(self) -> tuple[str, ...] | None:
         """The patterns of the functions that jobs may call; None allows everything."""
         return None if self._allowed is None else self._allowed.patterns
+
+    @property
+    def schedulers(self) -> tuple[Any, ...]:
+        """The schedulers that were made for this client."""
+        return self._schedulers
 
     # Lifecycle
 
@@ -637,6 +645,9 @@ class Werk(Operations):
                 allowed_functions=self.allowed_functions,
             )
         return self._other
+
+    def _add_scheduler(self, scheduler: object) -> None:
+        self._schedulers = (*self._schedulers, scheduler)
 
     def _context(self, job: Job, is_coroutine: bool) -> Context:
         """What a handler is told that runs in this process, with a client of its own flavour."""

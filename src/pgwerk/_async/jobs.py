@@ -68,6 +68,14 @@ class Jobs:
         """Insert a job for the caller to claim in the same transaction; False if its key exists already."""
         return await self._inserter.hold(new, connection)
 
+    async def show(self, new: NewJob) -> None:
+        """Show a job to the before-enqueue callbacks."""
+        await self._show([new])
+
+    async def insert(self, jobs: Sequence[NewJob], connection: Connection) -> list[Job | None]:
+        """Insert jobs that have been shown, in a transaction of our own that is open."""
+        return await self._inserter.insert(jobs, connection, awaited=False, joined=False)
+
     async def _show(self, jobs: Sequence[NewJob]) -> None:
         for new in jobs:
             for callback in list(self.before_enqueue):

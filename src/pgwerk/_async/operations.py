@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pgwerk._async.connections import Connections
 from pgwerk._async.jobs import Jobs
 from pgwerk._async.managing import Management
+from pgwerk._async.schedules import Schedules
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._core import checks
 from pgwerk._core.config import WerkConfig
+from pgwerk._core.cronjobs import Schedule
 from pgwerk._core.errors import WerkError
 from pgwerk._core.models import Job, JobExecution, JobStatus
 
@@ -22,6 +24,7 @@ class Operations(ABC):
     _connections: Connections
     _jobs: Jobs
     _management: Management
+    _schedules: Schedules
     _sweeper: Sweeper
 
     @abstractmethod
@@ -213,6 +216,63 @@ class Operations(ABC):
         await self.connect()
         return await self._management.purge(statuses, older_than_days)
 
+    # Schedules
+
+    async def list_schedules(self) -> list[Schedule]:
+        """List the schedules in the order of their names, whatever process has registered them."""
+        await self.connect()
+        return await self._schedules.all()
+
+    async def pause_schedule(self, name: str) -> bool:
+        """Pause a schedule until it is resumed, whatever process runs it.
+
+        Returns:
+            Whether there is one.
+
+        Raises:
+            TypeError, ValueError: `name` is not a text, or none that a schedule could have.
+        """
+        await self.connect()
+        return await self._schedules.set_paused(name, True)
+
+    async def resume_schedule(self, name: str) -> bool:
+        """Let a paused schedule go on. What it would have run meanwhile is not made up for.
+
+        Returns:
+            Whether there is one.
+
+        Raises:
+            TypeError, ValueError: As `pause_schedule`.
+        """
+        await self.connect()
+        return await self._schedules.set_paused(name, False)
+
+    async def trigger_schedule(self, name: str) -> Job | None:
+        """Enqueue a run of a schedule now, paused or not, without a change to when it is due next.
+
+        Returns:
+            The job; None if the last run has not finished and the schedule says `overlap="skip"`.
+
+        Raises:
+            ScheduleNotFound: There is no such schedule.
+            SerializationError: Its arguments cannot be read.
+            TypeError, ValueError: As `pause_schedule`.
+        """
+        await self.connect()
+        return await self._schedules.trigger(name)
+
+    async def delete_schedule(self, name: str) -> bool:
+        """Delete a schedule. Its jobs stay. A scheduler that has registered it writes it again when it is started.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            TypeError, ValueError: As `pause_schedule`.
+        """
+        await self.connect()
+        return await self._schedules.delete(name)
+
     # Maintenance
 
     async def vacuum(self) -> None:
@@ -221,7 +281,7 @@ class Operations(ABC):
         await self._management.vacuum()
 
     async def truncate(self) -> None:
-        """Delete everything: jobs, history, dependencies, workers. For tests.
+        """Delete everything: jobs, history, dependencies, workers, schedules. For tests.
 
         Raises:
             WerkError: `allow_truncate` is off in the configuration, as it is by default.

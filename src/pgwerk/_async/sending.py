@@ -18,7 +18,7 @@ class Sender:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    async def rows(self, connection: Connection, name: str, **params: Any) -> list[tuple[Any, ...]]:
+    async def rows(self, connection: Connection, name: str, /, **params: Any) -> list[tuple[Any, ...]]:
         """What a statement returns. One that commits by itself is tried again when it got into the way of others."""
         rows = functools.partial(self._rows, connection, name, params)
         if connection.autocommit and connection.info.transaction_status is TransactionStatus.IDLE:
@@ -30,15 +30,15 @@ class Sender:
         await cursor.execute(self._statements[name], params, binary=True)
         return await cursor.fetchall()
 
-    async def first(self, connection: Connection, name: str, **params: Any) -> tuple[Any, ...] | None:
+    async def first(self, connection: Connection, name: str, /, **params: Any) -> tuple[Any, ...] | None:
         """The first row of what a statement returns; None if there is none."""
         rows = await self.rows(connection, name, **params)
         return rows[0] if rows else None
 
-    async def ids(self, connection: Connection, name: str, **params: Any) -> list[str]:
+    async def ids(self, connection: Connection, name: str, /, **params: Any) -> list[str]:
         """The first column of what a statement returns."""
         return [row[0] for row in await self.rows(connection, name, **params)]
 
-    async def run(self, connection: Connection, name: str, **params: Any) -> None:
+    async def run(self, connection: Connection, name: str, /, **params: Any) -> None:
         """Execute what returns nothing."""
         await WerkCursor(connection).execute(self._statements[name], params or None)

@@ -29,6 +29,17 @@ class JobNotFound(WerkError, LookupError):
         return f"there is no job {self.job_id!r}"
 
 
+class ScheduleNotFound(WerkError, LookupError):
+    """There is no schedule with this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"there is no schedule {self.name!r}"
+
+
 class JobError(WerkError):
     """A job that somebody waited for ended as failed or aborted.
 

@@ -40,6 +40,10 @@ class Options(NamedTuple):
             job_fields["meta"] = meta
         return cls({"queue": _DEFAULTS["queue"], **columns}, job_fields)
 
+    def with_cron_name(self, name: str) -> Options:
+        """The same for a job of this schedule."""
+        return Options({**self.columns, "cron_name": name}, {**self.fields, "cron_name": name})
+
 
 NO_OPTIONS = Options.of({}, None)
 """Those of a job for which nothing was said."""

@@ -195,6 +195,21 @@ class Preparation:
             ids[id(spec)] = identifier
         return prepared
 
+    def scheduled(self, spec: EnqueueParams, now: datetime, *, name: str | None = None) -> NewJob:
+        """Prepare a job of a schedule; the errors name the fields of `CronJob`.
+
+        Args:
+            spec: The job.
+            now: The time.
+            name: The name of the schedule, if the job is going to be inserted.
+
+        Raises:
+            TypeError, ValueError, SerializationError: As for `one`.
+        """
+        function = _path("func", spec.func, self._allowed)
+        new = self._prepare(spec, function, new_id(), now, ids={}, prefix="")
+        return new if name is None else new._replace(options=new.options.with_cron_name(name))
+
     def check(self, options: Mapping[str, Any]) -> None:
         """Refuse the options that `one` and `many` would refuse. They are named as `EnqueueParams` names them.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import fields
 
+from pgwerk._core.cronjobs import Schedule
 from pgwerk._core.envelope import unpack
 from pgwerk._core.models import ExecutionStatus, Job, JobExecution, JobStatus, Undecodable
 from pgwerk._core.serializers import JSONSerializer, Serializer
@@ -19,7 +20,10 @@ from pgwerk._core.serializers import JSONSerializer, Serializer
 JOB_COLUMNS = tuple(attribute.name for attribute in fields(Job))
 """The columns that the statements return for a job, in their order: one for each field."""
 
-UUID_COLUMNS = frozenset({"id", "worker_id"})
+SCHEDULE_COLUMNS = tuple(attribute.name for attribute in fields(Schedule) if attribute.name != "is_overdue")
+"""The same for a schedule; whether it is overdue is computed by the database."""
+
+UUID_COLUMNS = frozenset({"id", "worker_id", "last_job_id"})
 JSON_COLUMNS = frozenset({"payload", "result", "meta"})
 
 _STATUS = JOB_COLUMNS.index("status")
@@ -62,6 +66,16 @@ def execution_from_row(row: Sequence[Any], serializer: Serializer) -> JobExecuti
         completed_at=completed_at and utc(completed_at),
         max_memory=max_memory,
     )
+
+
+def schedule_from_row(row: Sequence[Any], serializer: Serializer) -> Schedule:
+    """The schedule in a row of the schedule columns, with whether it is overdue."""
+    values = dict(zip((*SCHEDULE_COLUMNS, "is_overdue"), row, strict=True))
+    for name in ("anchor_at", "next_run_at", "last_run_at"):
+        values[name] = values[name] and utc(values[name])
+    values["payload"] = _decode(values["payload"], serializer)
+    values["meta"] = _decode(values["meta"], META_SERIALIZER)
+    return Schedule(**values)
 
 
 def _decode(stored: str | None, serializer: Serializer) -> Any:

@@ -11,7 +11,7 @@ from pgwerk._core import checks
 IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer identifiers off without a word."""
 
-TABLES = ("jobs", "executions", "dependencies", "workers", "migrations")
+TABLES = ("jobs", "executions", "dependencies", "workers", "schedules", "migrations")
 TYPES = ("job_status",)
 INDEXES = (
     "jobs_ready",

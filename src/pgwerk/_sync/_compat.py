@@ -71,6 +71,10 @@ class Signal:
         """Raise the flag."""
         self._event.set()
 
+    def set_from_anywhere(self) -> None:
+        """Raise the flag, from any thread."""
+        self._event.set()
+
     def clear(self) -> None:
         """Lower the flag."""
         self._event.clear()

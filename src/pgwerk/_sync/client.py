@@ -50,6 +50,7 @@ from pgwerk._sync.listening import Listener
 from pgwerk._sync.managing import Management
 from pgwerk._sync.migrating import Migrator
 from pgwerk._sync.operations import Operations
+from pgwerk._sync.schedules import Schedules
 from pgwerk._sync.sending import Sender
 from pgwerk._sync.sweeping import Sweeper
 from pgwerk._sync.waiting import Waiting
@@ -145,6 +146,8 @@ class SyncWerk(Operations):
             heartbeat_interval=self.config.heartbeat_interval,
             max_active_secs=self.config.max_active_secs,
         )
+        self._schedules = Schedules(self._connections, sender, self._jobs, self._preparation, self.serializer)
+        self._schedulers: tuple[Any, ...] = ()
         self._other: Any = None
         if (log_level, log_format, log_color, log_fmt) != (None, None, None, None):
             configure_logging(log_level, log_format, log_color, log_fmt)
@@ -172,6 +175,11 @@ class SyncWerk(Operations):
     def allowed_functions(self) -> tuple[str, ...] | None:
         """The patterns of the functions that jobs may call; None allows everything."""
         return None if self._allowed is None else self._allowed.patterns
+
+    @property
+    def schedulers(self) -> tuple[Any, ...]:
+        """The schedulers that were made for this client."""
+        return self._schedulers
 
     # Lifecycle
 
@@ -640,6 +648,9 @@ class SyncWerk(Operations):
                 allowed_functions=self.allowed_functions,
             )
         return self._other
+
+    def _add_scheduler(self, scheduler: object) -> None:
+        self._schedulers = (*self._schedulers, scheduler)
 
     def _context(self, job: Job, is_coroutine: bool) -> Context:
         """What a handler is told that runs in this process, with a client of its own flavour."""

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 from pgwerk._core import checks
 from pgwerk._core.config import WerkConfig
+from pgwerk._core.cronjobs import Schedule
 from pgwerk._core.errors import WerkError
 from pgwerk._core.models import Job, JobExecution, JobStatus
 from pgwerk._sync.connections import Connections
 from pgwerk._sync.jobs import Jobs
 from pgwerk._sync.managing import Management
+from pgwerk._sync.schedules import Schedules
 from pgwerk._sync.sweeping import Sweeper
 
 
@@ -25,6 +27,7 @@ class Operations(ABC):
     _connections: Connections
     _jobs: Jobs
     _management: Management
+    _schedules: Schedules
     _sweeper: Sweeper
 
     @abstractmethod
@@ -216,6 +219,63 @@ class Operations(ABC):
         self.connect()
         return self._management.purge(statuses, older_than_days)
 
+    # Schedules
+
+    def list_schedules(self) -> list[Schedule]:
+        """List the schedules in the order of their names, whatever process has registered them."""
+        self.connect()
+        return self._schedules.all()
+
+    def pause_schedule(self, name: str) -> bool:
+        """Pause a schedule until it is resumed, whatever process runs it.
+
+        Returns:
+            Whether there is one.
+
+        Raises:
+            TypeError, ValueError: `name` is not a text, or none that a schedule could have.
+        """
+        self.connect()
+        return self._schedules.set_paused(name, True)
+
+    def resume_schedule(self, name: str) -> bool:
+        """Let a paused schedule go on. What it would have run meanwhile is not made up for.
+
+        Returns:
+            Whether there is one.
+
+        Raises:
+            TypeError, ValueError: As `pause_schedule`.
+        """
+        self.connect()
+        return self._schedules.set_paused(name, False)
+
+    def trigger_schedule(self, name: str) -> Job | None:
+        """Enqueue a run of a schedule now, paused or not, without a change to when it is due next.
+
+        Returns:
+            The job; None if the last run has not finished and the schedule says `overlap="skip"`.
+
+        Raises:
+            ScheduleNotFound: There is no such schedule.
+            SerializationError: Its arguments cannot be read.
+            TypeError, ValueError: As `pause_schedule`.
+        """
+        self.connect()
+        return self._schedules.trigger(name)
+
+    def delete_schedule(self, name: str) -> bool:
+        """Delete a schedule. Its jobs stay. A scheduler that has registered it writes it again when it is started.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            TypeError, ValueError: As `pause_schedule`.
+        """
+        self.connect()
+        return self._schedules.delete(name)
+
     # Maintenance
 
     def vacuum(self) -> None:
@@ -224,7 +284,7 @@ class Operations(ABC):
         self._management.vacuum()
 
     def truncate(self) -> None:
-        """Delete everything: jobs, history, dependencies, workers. For tests.
+        """Delete everything: jobs, history, dependencies, workers, schedules. For tests.
 
         Raises:
             WerkError: `allow_truncate` is off in the configuration, as it is by default.

@@ -15,11 +15,12 @@ import psycopg
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._core.arrays import plain
+from pgwerk._core.backoff import Backoff
 from pgwerk._core.logs import about
 from pgwerk._sql import Statements
 from pgwerk.worker.execution import Interruption, RunKey
 from pgwerk.worker.runs import Runs
-from pgwerk.worker.session import Backoff, Session
+from pgwerk.worker.session import Session
 
 logger = logging.getLogger("pgwerk.worker")
 

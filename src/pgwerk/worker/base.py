@@ -24,6 +24,7 @@ from pgwerk.worker.engine import Engine, Settings
 from pgwerk.worker.execution import Executor, LoopExecutor, ThreadExecutor
 from pgwerk.worker.hooks import ExceptionHandler, Hook, Hooks
 from pgwerk.worker.loops import new_runner
+from pgwerk.worker.scheduling import AnyScheduler, Companion, check_scheduler
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -49,6 +50,8 @@ class BaseWorker(abc.ABC):
         burst: Whether to stop when nothing is left to do.
         before_process: A hook, or several: functions that are called with the `Context` before each handler.
         after_process: The same for after each handler; `ctx.exception` is what the attempt failed with, if it did.
+        scheduler: A `CronScheduler` or a `SyncCronScheduler` that runs as long as the worker does. A burst begins with
+            what is due.
         listen: Whether to listen for notifications; without, the worker polls only.
         handle_signals: Whether SIGINT and SIGTERM stop the worker, and SIGUSR1 makes it report. Only in the main
             thread, and not on top of a program that has its own idea of them.
@@ -75,6 +78,7 @@ class BaseWorker(abc.ABC):
         burst: bool = False,
         before_process: Hook | Sequence[Hook] = (),
         after_process: Hook | Sequence[Hook] = (),
+        scheduler: AnyScheduler | None = None,
         listen: bool = True,
         handle_signals: bool = True,
     ) -> None:
@@ -96,6 +100,8 @@ class BaseWorker(abc.ABC):
         self.burst = checks.flag("burst", burst)
         self.listen = checks.flag("listen", listen)
         self.handle_signals = checks.flag("handle_signals", handle_signals)
+        self.scheduler = check_scheduler(scheduler)
+        self._companion = Companion(self.scheduler, lambda: self.stop(now=True))
         self._engine: Engine | None = None
         self._is_running = False
         self._was_signalled = False
@@ -154,7 +160,8 @@ class BaseWorker(abc.ABC):
         try:
             with self._signals() if self.handle_signals else contextlib.nullcontext():
                 if await self._connect():
-                    await self._engine.run()
+                    async with self._companion.beside(burst=self.burst):
+                        await self._engine.run()
         finally:
             self._is_running = False
 
@@ -168,6 +175,7 @@ class BaseWorker(abc.ABC):
                 SIGINT does the same.
         """
         self._stop_requested = True
+        self._companion.stop()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._on_stop, now)
 

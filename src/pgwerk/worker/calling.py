@@ -25,12 +25,13 @@ from attrs import define
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._core.arrays import moments, plain
+from pgwerk._core.backoff import Backoff
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.execution import DueCallback, Ending
 from pgwerk._core.policy import CALLBACK_TRIES, callback_delay
 from pgwerk._sql import Statements
 from pgwerk.worker.execution import Interruption, RunKey
-from pgwerk.worker.session import Backoff, Session
+from pgwerk.worker.session import Session
 
 logger = logging.getLogger("pgwerk.worker")
 

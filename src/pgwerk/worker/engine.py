@@ -34,6 +34,7 @@ from pgwerk._async.aftermath import Aftermath
 from pgwerk._async.leases import Lease, worker_row
 from pgwerk._async.sending import Sender
 from pgwerk._async.sweeping import Sweeper
+from pgwerk._core.backoff import Backoff
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.execution import Attempted, Attempts, Work, log_failure
 from pgwerk._core.inserts import Settled, Settlement
@@ -49,7 +50,7 @@ from pgwerk.worker.guarding import Guard
 from pgwerk.worker.hooks import Hooks
 from pgwerk.worker.listening import WorkListener
 from pgwerk.worker.runs import Runs
-from pgwerk.worker.session import Backoff, Session
+from pgwerk.worker.session import Session
 from pgwerk.worker.settling import Settler
 from pgwerk.worker.strays import Strays
 from pgwerk.worker.upkeep import Upkeep

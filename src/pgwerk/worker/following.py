@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable
 import psycopg
 
 from pgwerk._async.aftermath import Aftermath
-from pgwerk.worker.session import Backoff, Session
+from pgwerk._core.backoff import Backoff
+from pgwerk.worker.session import Session
 
 logger = logging.getLogger("pgwerk.worker")
 

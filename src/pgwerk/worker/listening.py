@@ -16,8 +16,9 @@ import psycopg
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._async.listening import DISTRUST_SECS, listen
+from pgwerk._core.backoff import Backoff
 from pgwerk._core.ids import normalize_id
-from pgwerk.worker.session import Backoff, Session
+from pgwerk.worker.session import Session
 
 logger = logging.getLogger("pgwerk.worker")
 

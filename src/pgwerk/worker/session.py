@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,8 +18,6 @@ from pgwerk._core.poolers import check_pooler
 
 logger = logging.getLogger("pgwerk.worker")
 
-FIRST_PAUSE_SECS = 0.1
-LONGEST_PAUSE_SECS = 10.0
 SHORTEST_HITCH_SECS = 1.0
 SHORTEST_OPENING_SECS = 2.0
 HANGING_SECS = 0.5
@@ -185,27 +182,6 @@ def _shut_down(connection: Connection) -> None:
     # To close it would leave the one who waits waiting. Of a duplicate, as the descriptor belongs to libpq.
     with contextlib.suppress(OSError, psycopg.Error), socket.fromfd(connection.fileno(), 0, 0) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
-
-
-class Backoff:
-    """Pauses between tries: they double, with "full jitter", so that workers do not come back all at once.
-
-    After M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-    """
-
-    def __init__(self) -> None:
-        self._ceiling = FIRST_PAUSE_SECS
-        self._rng = random.Random()
-
-    def reset(self) -> None:
-        """Something has worked."""
-        self._ceiling = FIRST_PAUSE_SECS
-
-    def next(self) -> float:
-        """Seconds to pause."""
-        pause = self._rng.uniform(self._ceiling / 2, self._ceiling)
-        self._ceiling = min(2 * self._ceiling, LONGEST_PAUSE_SECS)
-        return pause
 
 
 def _options(silence_secs: float) -> dict[str, str]:

@@ -16,12 +16,13 @@ import psycopg
 
 from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._async.settling import is_fault_of_a_row
+from pgwerk._core.backoff import Backoff
 from pgwerk._core.failures import storable
 from pgwerk._core.inserts import Settled, Settlement, fence_params, settle_params
 from pgwerk._core.models import ExecutionStatus, JobStatus
 from pgwerk._core.policy import Outcome
 from pgwerk._sql import Statements
-from pgwerk.worker.session import Backoff, Session
+from pgwerk.worker.session import Session
 
 logger = logging.getLogger("pgwerk.worker")
 

@@ -19,10 +19,11 @@ import psycopg
 from pgwerk._async.connections import Connection
 from pgwerk._async.leases import Lease
 from pgwerk._async.sweeping import Sweeper
+from pgwerk._core.backoff import Backoff
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.inserts import Settled
 from pgwerk._core.logs import mark_records
-from pgwerk.worker.session import Backoff, Session
+from pgwerk.worker.session import Session
 
 logger = logging.getLogger("pgwerk.worker")
 

@@ -124,3 +124,31 @@ CREATE {unlogged} TABLE {workers} (
     heartbeat_at timestamptz NOT NULL,
     lease_secs double precision NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200);
+
+-- What schedulers enqueue again and again. A tick is the job's insert and the advance of this row, in one transaction.
+CREATE TABLE {schedules} (
+    name text PRIMARY KEY,
+    function text NOT NULL,
+    queue text NOT NULL,
+    priority integer NOT NULL,
+    payload jsonb,
+    cron text,
+    interval_secs integer,
+    timezone text NOT NULL,
+    catch_up text NOT NULL CHECK (catch_up IN ('latest', 'all', 'skip')),
+    catch_up_limit integer NOT NULL,
+    overlap text NOT NULL CHECK (overlap IN ('allow', 'skip')),
+    max_attempts integer NOT NULL,
+    retry_intervals integer[],
+    timeout_secs integer,
+    result_ttl integer,
+    failure_ttl integer,
+    meta jsonb,
+    paused boolean NOT NULL,
+    -- A moment at which an interval ticks: its phase.
+    anchor_at timestamptz NOT NULL,
+    next_run_at timestamptz NOT NULL,
+    last_run_at timestamptz,
+    last_job_id uuid,
+    CHECK ((cron IS NULL) <> (interval_secs IS NULL))
+) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200);

@@ -7,7 +7,8 @@ from importlib.resources import files
 from psycopg import sql
 
 from pgwerk._core.policy import ABORTED
-from pgwerk._core.rows import JOB_COLUMNS, JSON_COLUMNS, UUID_COLUMNS
+from pgwerk._core.rows import JOB_COLUMNS, JSON_COLUMNS, SCHEDULE_COLUMNS, UUID_COLUMNS
+from pgwerk._core.schedules import OVERDUE_SECS
 from pgwerk._sql.names import Names
 from pgwerk._sql.rendering import render
 
@@ -15,6 +16,7 @@ AWAITED_SECS = 60
 """The least time for which the row of a job is kept that somebody waits for: who polls must find it."""
 
 _BEST = "merged.priority DESC, merged.scheduled_at, merged.id"
+_OVERDUE = f"NOT s.paused AND s.next_run_at < statement_timestamp() - {OVERDUE_SECS} * interval '1 second'"
 _PLACE = "(SELECT l.place FROM lanes l WHERE l.queue = merged.queue)"
 _IN_TURNS = f"row_number() OVER (PARTITION BY merged.queue ORDER BY {_BEST}), {_PLACE}"
 _VARIANTS = {
@@ -30,6 +32,12 @@ def _job_columns(alias: str) -> str:
     return ", ".join(f"{alias}.{name}::text" if name in as_text else f"{alias}.{name}" for name in JOB_COLUMNS)
 
 
+def _schedule_columns(alias: str) -> str:
+    """The columns of `Schedule`, in the order of its fields, but for the facts that are computed."""
+    as_text = UUID_COLUMNS | JSON_COLUMNS
+    return ", ".join(f"{alias}.{name}::text" if name in as_text else f"{alias}.{name}" for name in SCHEDULE_COLUMNS)
+
+
 class Statements:
     """The statements for one pair of schema and prefix, by the name of their file, or of a variant.
 
@@ -41,6 +49,8 @@ class Statements:
         self._placeholders = {
             **names.placeholders(),
             "job_columns": _job_columns("j"),
+            "schedule_columns": _schedule_columns("s"),
+            "schedule_facts": _OVERDUE,
             "awaited_secs": str(AWAITED_SECS),
             "aborted": sql.quote(ABORTED),
             "direction": "ASC",

@@ -1,2 +1,2 @@
 -- Delete everything but the record of the migrations. Locks the tables against all use until the transaction ends.
-TRUNCATE {jobs}, {executions}, {dependencies}, {workers}
+TRUNCATE {jobs}, {executions}, {dependencies}, {workers}, {schedules}

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from pgwerk._core.backoff import Backoff
 from pgwerk._core.execution import Attempted, Attempts, Ending
 from pgwerk.worker.execution import Ran, Running
 from pgwerk.worker.processes.children import Child, End, NotForked
@@ -16,7 +17,6 @@ from pgwerk.worker.processes.fates import Death, MemoryKills
 from pgwerk.worker.processes.packing import Report, pack_work
 from pgwerk.worker.processes.parent import Nursery, NurseryError
 from pgwerk.worker.processes.setup import Setup
-from pgwerk.worker.session import Backoff
 
 logger = logging.getLogger("pgwerk.worker")
 

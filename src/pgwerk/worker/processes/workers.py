@@ -17,6 +17,7 @@ from pgwerk.worker.hooks import Hook
 from pgwerk.worker.processes.executor import ProcessExecutor
 from pgwerk.worker.processes.setup import check_serializer_travels, make_setup
 from pgwerk.worker.processes.standin import in_child
+from pgwerk.worker.scheduling import AnyScheduler
 
 
 class WorkerOptions(TypedDict, total=False):
@@ -31,6 +32,7 @@ class WorkerOptions(TypedDict, total=False):
     burst: bool
     before_process: Hook | Sequence[Hook]
     after_process: Hook | Sequence[Hook]
+    scheduler: AnyScheduler | None
     listen: bool
     handle_signals: bool
 
