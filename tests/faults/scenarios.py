@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.databases import embedded_version
-from tests.faults import connections, groups, kills, memory, offsets, poolers, restarts, silence
+from tests.faults import connections, groups, kills, memory, offsets, poolers, restarts, silence, ticking
 from tests.faults.arena import Arena, Scale
 from tests.faults.judging import Report
 from tests.faults.workers import KINDS
@@ -46,6 +46,14 @@ async def restarted_server(name: str, dsn: str, folder: Path, scale: Scale) -> R
             return await arena.report(await restarts.restart(arena, scale, server))
 
 
+async def ticking_schedulers(name: str, dsn: str, folder: Path, scale: Scale) -> Report:
+    """On a server of its own, too."""
+    del dsn
+    with EmbeddedPostgres(version=embedded_version()) as server:
+        async with Arena(name, server.dsn, folder) as arena:
+            return await arena.report(await ticking.schedule(arena, scale, server))
+
+
 async def restarted_pooler(name: str, dsn: str, folder: Path, scale: Scale) -> Report:
     """Clients, workers and handlers are behind a pooler."""
     with bouncing(dsn, folder) as bouncer:
@@ -64,6 +72,7 @@ def scenarios(kinds: Sequence[str] = KINDS) -> dict[str, Scenario]:
                 functools.partial(kills.terminate, kind=kind, patience=patience)
             )
     found["restarted server"] = restarted_server
+    found["schedulers"] = ticking_schedulers
     found["restarted PgBouncer"] = restarted_pooler
     found["cut connections"] = in_an_arena(connections.cut)
     found["silent connections"] = in_an_arena(silence.working)

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.posix
 SCENARIOS = scenarios()
 MARKS = {
     "restarted server": [needs_wheel],
+    "schedulers": [needs_wheel],
 }
 
 
