@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from benchmarks import databases, drain, enqueue_many, enqueue_one, reporting, waiting
+from benchmarks import databases, drain, enqueue_many, enqueue_one, reporting, ticks, waiting
 from benchmarks.measuring import measure
 
 SCENARIOS = {
@@ -20,6 +20,7 @@ SCENARIOS = {
     "enqueue_one": enqueue_one.cases,
     "enqueue_many": enqueue_many.cases,
     "waiting": waiting.cases,
+    "ticks": ticks.cases,
 }
 FEWEST_JOBS = 10 * max(drain.CONCURRENCIES)
 

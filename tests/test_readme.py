@@ -164,7 +164,14 @@ async def test_the_sections_do_what_they_say(reader: Folder, shop: str, capsys: 
     printed = capsys.readouterr().out.splitlines()
     assert ["complete Receipt for order 27", "1 complete None"] == [printed[0], printed[-1]]
     assert printed[1].endswith(f"(receipts.write_receipt) failed: {missing}")
-    assert [printed[2], missing] == ["Traceback (most recent call last):", [line for line in printed if line][-2]]
+    rest = [line for line in printed[2:-1] if line]
+    schedules = [line for line in rest if re.match(r"(nightly|often) ", line)]
+    assert ["Traceback (most recent call last):", missing] == [each for each in rest if each not in schedules][
+        :: len(rest) - 3
+    ]
+    assert ["nightly", "often"] == [line.split()[0] for line in schedules]
+    assert all(line.endswith(" False False") for line in schedules)
+    assert ([names["triggered"].id], [31]) == ([job.id for job in names["runs"]], names["triggered"].payload["args"])
     found, other = names["outcomes"]
     assert ("Receipt for order 28", True) == (found, isinstance(other, JobError))
     with psycopg.connect(shop) as connection:
