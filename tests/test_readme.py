@@ -164,11 +164,9 @@ async def test_the_sections_do_what_they_say(reader: Folder, shop: str, capsys: 
     printed = capsys.readouterr().out.splitlines()
     assert ["complete Receipt for order 27", "1 complete None"] == [printed[0], printed[-1]]
     assert printed[1].endswith(f"(receipts.write_receipt) failed: {missing}")
-    rest = [line for line in printed[2:-1] if line]
-    schedules = [line for line in rest if re.match(r"(nightly|often) ", line)]
-    assert ["Traceback (most recent call last):", missing] == [each for each in rest if each not in schedules][
-        :: len(rest) - 3
-    ]
+    schedules = [line for line in printed if re.match(r"(nightly|often) ", line)]
+    traceback = [line for line in printed[2:-1] if line and line not in schedules]
+    assert ["Traceback (most recent call last):", missing] == [traceback[0], traceback[-1]]
     assert ["nightly", "often"] == [line.split()[0] for line in schedules]
     assert all(line.endswith(" False False") for line in schedules)
     assert ([names["triggered"].id], [31]) == ([job.id for job in names["runs"]], names["triggered"].payload["args"])

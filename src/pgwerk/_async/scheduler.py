@@ -22,9 +22,6 @@ from pgwerk._core.schedules import Policy, policy_of
 
 logger = logging.getLogger("pgwerk.scheduler")
 
-SHORTEST_PAUSE_SECS = 0.05
-"""What is due and was not got is in the hands of another scheduler, which takes a few milliseconds."""
-
 FAILED_PAUSE_SECS = 30.0
 """How long a schedule is left alone whose job could not be made."""
 
@@ -69,6 +66,7 @@ class CronScheduler:
         # Names of schedules whose job could not be made, and until when to leave them alone.
         self._failed: dict[str, float] = {}
         self._reported: set[str] = set()
+        self._contended = Backoff()
         self._look_around_at = 0.0
         self._signal: _compat.Signal | None = None
         self._is_stopping = False
@@ -311,9 +309,13 @@ class CronScheduler:
         ticked = await self.app._schedules.tick(names)
         for name in ticked.failed:
             self._failed[name] = now + FAILED_PAUSE_SECS
-        if ticked.next_in is None:
-            return self.poll_interval
-        return min(self.poll_interval, max(SHORTEST_PAUSE_SECS if ticked.next_in <= 0 else 0.0, ticked.next_in))
+        pause = self.poll_interval if ticked.next_in is None else ticked.next_in
+        if pause <= 0 and not ticked.enqueued:
+            # In the hands of another scheduler, for a few milliseconds; or of somebody who takes his time.
+            pause = self._contended.next()
+        else:
+            self._contended.reset()
+        return min(pause, self.poll_interval)
 
     async def _save(self) -> None:
         """Write what is registered, and learn what operators have paused."""

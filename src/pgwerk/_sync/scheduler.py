@@ -25,9 +25,6 @@ from pgwerk._sync.client import SyncWerk
 
 logger = logging.getLogger("pgwerk.scheduler")
 
-SHORTEST_PAUSE_SECS = 0.05
-"""What is due and was not got is in the hands of another scheduler, which takes a few milliseconds."""
-
 FAILED_PAUSE_SECS = 30.0
 """How long a schedule is left alone whose job could not be made."""
 
@@ -72,6 +69,7 @@ class SyncCronScheduler:
         # Names of schedules whose job could not be made, and until when to leave them alone.
         self._failed: dict[str, float] = {}
         self._reported: set[str] = set()
+        self._contended = Backoff()
         self._look_around_at = 0.0
         self._signal: _compat.Signal | None = None
         self._is_stopping = False
@@ -314,9 +312,13 @@ class SyncCronScheduler:
         ticked = self.app._schedules.tick(names)
         for name in ticked.failed:
             self._failed[name] = now + FAILED_PAUSE_SECS
-        if ticked.next_in is None:
-            return self.poll_interval
-        return min(self.poll_interval, max(SHORTEST_PAUSE_SECS if ticked.next_in <= 0 else 0.0, ticked.next_in))
+        pause = self.poll_interval if ticked.next_in is None else ticked.next_in
+        if pause <= 0 and not ticked.enqueued:
+            # In the hands of another scheduler, for a few milliseconds; or of somebody who takes his time.
+            pause = self._contended.next()
+        else:
+            self._contended.reset()
+        return min(pause, self.poll_interval)
 
     def _save(self) -> None:
         """Write what is registered, and learn what operators have paused."""
