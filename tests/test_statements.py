@@ -15,6 +15,7 @@ from pgwerk._sql import MIGRATIONS, Names, Statements
 
 FOLDER = Path(str(files("pgwerk._sql.statements")))
 STATEMENTS = sorted(file.stem for file in FOLDER.glob("*.sql"))
+FRAGMENTS = sorted(f"fragments/{file.stem}" for file in FOLDER.glob("fragments/*.sql"))
 PACKAGE = FOLDER.parents[1]
 
 PARTS = {
@@ -29,7 +30,7 @@ NOT_PREPARABLE = {"lock_migrations", "create_migrations", "limit_lock_wait", "tr
 """More than one statement each, or utilities, sent as they are."""
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", [*STATEMENTS, *FRAGMENTS])
 def test_statement_is_described(name: str) -> None:
     """Each statement begins with a comment that says what it does and what it locks."""
     lines = (FOLDER / f"{name}.sql").read_text(encoding="utf-8").splitlines()
@@ -45,6 +46,9 @@ def test_every_statement_is_used() -> None:
         STATEMENTS
     )
     assert set(STATEMENTS) == named
+    texts = "\n".join((FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in STATEMENTS)
+    assert FRAGMENTS
+    assert [] == [name for name in FRAGMENTS if f"{{{Path(name).name}}}" not in texts]
 
 
 @pytest.mark.parametrize("name", [name for name in STATEMENTS if name not in NOT_PREPARABLE])

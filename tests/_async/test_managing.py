@@ -11,7 +11,18 @@ from tests import handlers
 from tests._async import _compat
 from tests._async.conftest import MakeApp
 
-from pgwerk import EnqueueParams, ExecutionStatus, Job, JobError, JobNotFound, JobStatus, Retry, Werk, WerkError
+from pgwerk import (
+    Dependency,
+    EnqueueParams,
+    ExecutionStatus,
+    Job,
+    JobError,
+    JobNotFound,
+    JobStatus,
+    Retry,
+    Werk,
+    WerkError,
+)
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
@@ -206,6 +217,124 @@ async def test_bulk_in_batches(app: Werk, dsn: str, schema: str) -> None:
     assert [] == await app.list_jobs()
     for table in ("jobs", "executions"):
         assert 0 == await _count(dsn, schema, table)
+
+
+async def test_bulk_by_ids(app: Werk) -> None:
+    """A bulk change that is given ids changes those that it can, and no others, and counts what it has changed."""
+    first, second, third = [await enqueued(app) for _ in range(3)]
+    wanted = [second.id, first.id.upper(), first.id, UNKNOWN]
+    assert 2 == await app.bulk_cancel_jobs(ids=wanted)
+    assert 0 == await app.bulk_cancel_jobs(ids=wanted)
+    assert 0 == await app.bulk_cancel_jobs(ids=[])
+    assert 1 == await app.bulk_requeue_jobs(ids=[second.id, third.id])
+    assert [JobStatus.Aborted, JobStatus.Queued, JobStatus.Queued] == [
+        await status(app, job) for job in (first, second, third)
+    ]
+    assert 2 == await app.bulk_delete_jobs(wanted)
+    assert 0 == await app.bulk_delete_jobs(wanted)
+    assert [third.id] == [job.id for job in await app.list_jobs()]
+    with pytest.raises(ValueError, match="ids cannot be given together with queue"):
+        await app.bulk_cancel_jobs("a", ids=[first.id])
+    with pytest.raises(ValueError, match="ids cannot be given together with queue or function_name"):
+        await app.bulk_requeue_jobs(function_name="a", ids=[first.id])
+
+
+async def test_bulk_cancel_of_parents_and_children(app: Werk) -> None:
+    """Jobs that wait for each other are all cancelled, when all of them are to be; others that wait for them fail."""
+    parent = await enqueued(app)
+    child = await enqueued(app, _depends_on=parent)
+    other = await enqueued(app, _depends_on=child)
+    assert 2 == await app.bulk_cancel_jobs(ids=[parent.id, child.id])
+    assert [JobStatus.Aborted, JobStatus.Aborted, JobStatus.Failed] == [
+        await status(app, job) for job in (parent, child, other)
+    ]
+
+
+async def test_bulk_requeue_of_parents_and_children(app: Werk) -> None:
+    """Of jobs that wait for each other and are requeued together, each waits again."""
+    parent = await app.enqueue(handlers.fail)
+    assert parent is not None
+    child = await enqueued(app, _depends_on=parent)
+    await _compat.burst(app)
+    assert 2 == await app.bulk_requeue_jobs(ids=[child.id, parent.id])
+    assert [JobStatus.Queued, JobStatus.Waiting] == [await status(app, job) for job in (parent, child)]
+
+
+async def test_bulk_delete_with_families(app: Werk) -> None:
+    """Whatever their statuses are, all go; a job that waits for one of them and stays fails, or runs if it may."""
+    ended = await failed(app, _queue="other")
+    parent = await enqueued(app)
+    child = await enqueued(app, _depends_on=parent)
+    grandchild = await enqueued(app, _depends_on=child)
+    lenient = await enqueued(app, _depends_on=Dependency(parent, allow_failure=True))
+    later = await enqueued(app, _delay=1000)
+    assert 4 == await app.bulk_delete_jobs([ended.id, parent.id, child.id, later.id])
+    left = await app.list_jobs()
+    assert [(grandchild.id, JobStatus.Failed), (lenient.id, JobStatus.Queued)] == [(job.id, job.status) for job in left]
+    assert (left[0].error or "").startswith(f"dependency failed: job {child.id}")
+
+
+async def test_bulk_delete_of_some_statuses(app: Werk) -> None:
+    """A job that has another status by the time it would be deleted stays, alone or with jobs that wait for it."""
+    ended, parent = await failed(app, _queue="other"), await enqueued(app)
+    child = await enqueued(app, _depends_on=parent)
+    ids = [ended.id, parent.id, child.id]
+    assert 1 == await app.bulk_delete_jobs(ids, status="failed")
+    assert 0 == await app.bulk_delete_jobs(ids, status=[JobStatus.Failed, JobStatus.Complete])
+    assert [JobStatus.Queued, JobStatus.Waiting] == [await status(app, job) for job in (parent, child)]
+    with pytest.raises(ValueError, match="status must be one of"):
+        await app.bulk_delete_jobs(ids, status="gone")
+    with pytest.raises(ValueError, match=r"ids\[0\] must be the id of a job"):
+        await app.bulk_delete_jobs(["no"])
+
+
+async def test_bulk_abort(app: Werk) -> None:
+    """Running jobs are asked to stop, and counted; others are left alone."""
+    jobs = [await app.enqueue(handlers.hang) for _ in range(2)]
+    ids = [job.id for job in jobs if job is not None]
+    later = await enqueued(app, _delay=1000)
+    told: list[int] = []
+    async with _compat.working(app):
+        while len(await app.list_jobs(status="active")) < len(ids):
+            await _compat.pause()
+        assert 2 == await app.bulk_abort_jobs([*ids, later.id, UNKNOWN], on_batch=told.append)
+        for job_id in ids:
+            ended = await app.wait_for(job_id, timeout=20)
+            assert JobStatus.Aborted is ended.status
+    assert [2] == told
+    assert JobStatus.Scheduled is await status(app, later)
+
+
+async def test_bulk_reports_its_progress(app: Werk) -> None:
+    """Every bulk change says after each batch how many jobs it has changed so far."""
+    jobs = await app.enqueue_many([EnqueueParams(handlers.echo, (number,)) for number in range(501)])
+    ids = [job.id for job in jobs if job is not None]
+    told: list[int] = []
+    await app.bulk_cancel_jobs(on_batch=told.append)
+    await app.bulk_requeue_jobs(on_batch=told.append)
+    await app.bulk_cancel_jobs(ids=ids, on_batch=told.append)
+    await app.bulk_requeue_jobs(ids=ids[:500], on_batch=told.append)
+    await app.bulk_delete_jobs(ids[500:], on_batch=told.append)
+    await app.bulk_cancel_jobs(on_batch=told.append)
+    await app.purge_jobs("aborted", 0, on_batch=told.append)
+    assert [500, 501, 500, 501, 500, 501, 500, 1, 500, 500] == told
+    with pytest.raises(TypeError, match="on_batch must be a function"):
+        await app.purge_jobs("aborted", 0, on_batch=5)  # type: ignore[arg-type]
+
+
+async def test_dependents(app: Werk) -> None:
+    """The jobs that depend on a job are told, as long as they are there, in the order of their making."""
+    parent = await enqueued(app)
+    children = [await enqueued(app, _depends_on=parent) for _ in range(2)]
+    grandchild = await enqueued(app, _depends_on=children)
+    assert [child.id for child in children] == await app.get_dependents(parent.id)
+    assert [] == await app.get_dependents(grandchild.id)
+    await _compat.burst(app)
+    await app.delete_job(children[0].id)
+    assert [children[1].id] == await app.get_dependents(parent.id)
+    for unknown in (UNKNOWN, "no"):
+        with pytest.raises(JobNotFound):
+            await app.get_dependents(unknown)
 
 
 async def test_purge_by_age(app: Werk, dsn: str, schema: str) -> None:

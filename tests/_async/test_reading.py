@@ -1,7 +1,8 @@
-"""`get_job`, `list_jobs`, `get_executions`, `touch_job` and `sweep`."""
+"""`get_job`, `list_jobs`, `count_jobs`, `get_job_statuses`, `get_executions`, `touch_job` and `sweep`."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -9,9 +10,15 @@ import pytest
 from tests import handlers
 from tests._async import _compat
 
-from pgwerk import ExecutionStatus, JobNotFound, JobStatus, Retry, Undecodable, Werk
+from pgwerk import ExecutionStatus, Job, JobNotFound, JobStatus, Retry, Undecodable, Werk
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
+
+
+async def enqueued(app: Werk, *args: Any, **options: Any) -> Job:
+    job = await app.enqueue(*args, **options)
+    assert job is not None
+    return job
 
 
 async def arguments(app: Werk, **filters: Any) -> list[Any]:
@@ -49,6 +56,59 @@ async def test_list_filters(app: Werk) -> None:
     assert [1, "needle"] == await arguments(app, worker_id=ran[0].worker_id)
     assert [] == await arguments(app, worker_id="nobody")
     assert [] == await arguments(app, schedule_name="none")
+
+
+async def test_filters_of_operators(app: Werk) -> None:
+    """Jobs are found by their handler, their group, some ids, or what an id begins with."""
+    first, second, third = [
+        await enqueued(app, func, number, _group=group)
+        for number, (func, group) in enumerate([(handlers.echo, "g"), (handlers.fail, None), (handlers.echo, None)])
+    ]
+    assert [0, 2] == await arguments(app, function="tests.handlers.echo")
+    assert [] == await arguments(app, function="tests.handlers.ech")
+    assert [0] == await arguments(app, group="g")
+    assert [0, 2] == await arguments(app, ids=[third.id, first.id.upper(), UNKNOWN])
+    assert [] == await arguments(app, ids=[])
+    assert [1] == await arguments(app, id_prefix=second.id)
+    assert [1] == await arguments(app, id_prefix=second.id.replace("-", "").upper())
+    assert [0, 1, 2] == await arguments(app, id_prefix=first.id[:6])
+    assert [] == await arguments(app, id_prefix="ffffffff-")
+
+
+async def test_age_of_a_job(app: Werk, dsn: str, schema: str) -> None:
+    """A job that has ended is as old as its end, another one as its making."""
+    for name in ("ended long ago", "ended just now", "waits for long", "just came"):
+        await app.enqueue(handlers.echo, name)
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        for name, ended in (("ended long ago", "hour"), ("ended just now", "second"), ("waits for long", None)):
+            forged = f"""UPDATE {schema}."_pgwerk_jobs" SET enqueued_at = now() - interval '1 day',
+                completed_at = now() - %s::interval,
+                status = CASE WHEN %s::text IS NULL THEN 'queued' ELSE 'complete' END
+                WHERE payload->'args'->>0 = %s"""
+            await connection.execute(forged.encode(), [ended and f"1 {ended}", ended, name])
+    assert ["ended long ago", "waits for long"] == await arguments(app, older_than=60)
+    assert ["waits for long"] == await arguments(app, older_than=timedelta(hours=2))
+    assert 4 == len(await arguments(app, older_than=0))
+
+
+async def test_counts_and_statuses(app: Werk) -> None:
+    """`count_jobs` counts what `list_jobs` lists, for every status; `get_job_statuses` names each of them."""
+    jobs = [await enqueued(app, handlers.echo, _queue=queue) for queue in ("a", "a", "b")]
+    jobs.append(await enqueued(app, handlers.fail, _queue="a", _delay=1000))
+    await _compat.burst(app, queues=["b"])
+    counts = await app.count_jobs()
+    assert list(JobStatus) == list(counts)
+    found = {JobStatus.Queued: 2, JobStatus.Complete: 1, JobStatus.Scheduled: 1}
+    assert found == {status: count for status, count in counts.items() if count}
+    for wanted, filters in ((2, {"queue": "a"}), (1, {"ids": [jobs[0].id]}), (0, {"worker_id": "nobody"})):
+        counts = await app.count_jobs(**filters)
+        assert wanted == counts[JobStatus.Queued]
+    statuses = await app.get_job_statuses(queue="a")
+    assert [(jobs[0].id, JobStatus.Queued), (jobs[1].id, JobStatus.Queued), (jobs[3].id, JobStatus.Scheduled)] == list(
+        statuses.items()
+    )
+    assert {jobs[3].id} == set(await app.get_job_statuses(function="tests.handlers.fail"))
+    assert {} == await app.get_job_statuses(worker_id="nobody")
 
 
 @pytest.mark.parametrize("text", ["C:\\temp", 'say "hi"', "one\ntwo", "tab\t", "\x01", "größer"])
@@ -107,6 +167,15 @@ async def test_pages_are_stable(app: Werk) -> None:
         ({"search": "\ud800"}, ValueError),
         ({"retried": 1}, TypeError),
         ({"newest_first": 1}, TypeError),
+        ({"function": 5}, TypeError),
+        ({"group": ""}, ValueError),
+        ({"older_than": -1}, ValueError),
+        ({"older_than": "1d"}, TypeError),
+        ({"ids": "one"}, TypeError),
+        ({"id_prefix": ""}, ValueError),
+        ({"id_prefix": "0190-"}, ValueError),
+        ({"id_prefix": "%"}, ValueError),
+        ({"id_prefix": 5}, TypeError),
     ],
 )
 async def test_bad_filters_are_refused(app: Werk, filters: dict[str, Any], error: type[Exception]) -> None:
@@ -114,6 +183,16 @@ async def test_bad_filters_are_refused(app: Werk, filters: dict[str, Any], error
     (name,) = filters
     with pytest.raises(error, match=f"^{name} must"):
         await app.list_jobs(**filters)
+    if name not in {"limit", "offset", "newest_first"}:
+        for method in (app.count_jobs, app.get_job_statuses):
+            with pytest.raises(error, match=f"^{name} must"):
+                await method(**filters)
+
+
+async def test_bad_ids_are_refused(app: Werk) -> None:
+    """One id that is none is named, with its place."""
+    with pytest.raises(ValueError, match=r"^ids\[1\] must be the id of a job, a UUID, not 'no'"):
+        await app.list_jobs(ids=[UNKNOWN, "no"])
 
 
 async def test_executions_are_the_history(app: Werk) -> None:

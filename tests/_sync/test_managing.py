@@ -14,7 +14,18 @@ from tests import handlers
 from tests._sync import _compat
 from tests._sync.conftest import MakeApp
 
-from pgwerk import EnqueueParams, ExecutionStatus, Job, JobError, JobNotFound, JobStatus, Retry, SyncWerk, WerkError
+from pgwerk import (
+    Dependency,
+    EnqueueParams,
+    ExecutionStatus,
+    Job,
+    JobError,
+    JobNotFound,
+    JobStatus,
+    Retry,
+    SyncWerk,
+    WerkError,
+)
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
@@ -209,6 +220,124 @@ def test_bulk_in_batches(app: SyncWerk, dsn: str, schema: str) -> None:
     assert [] == app.list_jobs()
     for table in ("jobs", "executions"):
         assert 0 == _count(dsn, schema, table)
+
+
+def test_bulk_by_ids(app: SyncWerk) -> None:
+    """A bulk change that is given ids changes those that it can, and no others, and counts what it has changed."""
+    first, second, third = [enqueued(app) for _ in range(3)]
+    wanted = [second.id, first.id.upper(), first.id, UNKNOWN]
+    assert 2 == app.bulk_cancel_jobs(ids=wanted)
+    assert 0 == app.bulk_cancel_jobs(ids=wanted)
+    assert 0 == app.bulk_cancel_jobs(ids=[])
+    assert 1 == app.bulk_requeue_jobs(ids=[second.id, third.id])
+    assert [JobStatus.Aborted, JobStatus.Queued, JobStatus.Queued] == [
+        status(app, job) for job in (first, second, third)
+    ]
+    assert 2 == app.bulk_delete_jobs(wanted)
+    assert 0 == app.bulk_delete_jobs(wanted)
+    assert [third.id] == [job.id for job in app.list_jobs()]
+    with pytest.raises(ValueError, match="ids cannot be given together with queue"):
+        app.bulk_cancel_jobs("a", ids=[first.id])
+    with pytest.raises(ValueError, match="ids cannot be given together with queue or function_name"):
+        app.bulk_requeue_jobs(function_name="a", ids=[first.id])
+
+
+def test_bulk_cancel_of_parents_and_children(app: SyncWerk) -> None:
+    """Jobs that wait for each other are all cancelled, when all of them are to be; others that wait for them fail."""
+    parent = enqueued(app)
+    child = enqueued(app, _depends_on=parent)
+    other = enqueued(app, _depends_on=child)
+    assert 2 == app.bulk_cancel_jobs(ids=[parent.id, child.id])
+    assert [JobStatus.Aborted, JobStatus.Aborted, JobStatus.Failed] == [
+        status(app, job) for job in (parent, child, other)
+    ]
+
+
+def test_bulk_requeue_of_parents_and_children(app: SyncWerk) -> None:
+    """Of jobs that wait for each other and are requeued together, each waits again."""
+    parent = app.enqueue(handlers.fail)
+    assert parent is not None
+    child = enqueued(app, _depends_on=parent)
+    _compat.burst(app)
+    assert 2 == app.bulk_requeue_jobs(ids=[child.id, parent.id])
+    assert [JobStatus.Queued, JobStatus.Waiting] == [status(app, job) for job in (parent, child)]
+
+
+def test_bulk_delete_with_families(app: SyncWerk) -> None:
+    """Whatever their statuses are, all go; a job that waits for one of them and stays fails, or runs if it may."""
+    ended = failed(app, _queue="other")
+    parent = enqueued(app)
+    child = enqueued(app, _depends_on=parent)
+    grandchild = enqueued(app, _depends_on=child)
+    lenient = enqueued(app, _depends_on=Dependency(parent, allow_failure=True))
+    later = enqueued(app, _delay=1000)
+    assert 4 == app.bulk_delete_jobs([ended.id, parent.id, child.id, later.id])
+    left = app.list_jobs()
+    assert [(grandchild.id, JobStatus.Failed), (lenient.id, JobStatus.Queued)] == [(job.id, job.status) for job in left]
+    assert (left[0].error or "").startswith(f"dependency failed: job {child.id}")
+
+
+def test_bulk_delete_of_some_statuses(app: SyncWerk) -> None:
+    """A job that has another status by the time it would be deleted stays, alone or with jobs that wait for it."""
+    ended, parent = failed(app, _queue="other"), enqueued(app)
+    child = enqueued(app, _depends_on=parent)
+    ids = [ended.id, parent.id, child.id]
+    assert 1 == app.bulk_delete_jobs(ids, status="failed")
+    assert 0 == app.bulk_delete_jobs(ids, status=[JobStatus.Failed, JobStatus.Complete])
+    assert [JobStatus.Queued, JobStatus.Waiting] == [status(app, job) for job in (parent, child)]
+    with pytest.raises(ValueError, match="status must be one of"):
+        app.bulk_delete_jobs(ids, status="gone")
+    with pytest.raises(ValueError, match=r"ids\[0\] must be the id of a job"):
+        app.bulk_delete_jobs(["no"])
+
+
+def test_bulk_abort(app: SyncWerk) -> None:
+    """Running jobs are asked to stop, and counted; others are left alone."""
+    jobs = [app.enqueue(handlers.hang) for _ in range(2)]
+    ids = [job.id for job in jobs if job is not None]
+    later = enqueued(app, _delay=1000)
+    told: list[int] = []
+    with _compat.working(app):
+        while len(app.list_jobs(status="active")) < len(ids):
+            _compat.pause()
+        assert 2 == app.bulk_abort_jobs([*ids, later.id, UNKNOWN], on_batch=told.append)
+        for job_id in ids:
+            ended = app.wait_for(job_id, timeout=20)
+            assert JobStatus.Aborted is ended.status
+    assert [2] == told
+    assert JobStatus.Scheduled is status(app, later)
+
+
+def test_bulk_reports_its_progress(app: SyncWerk) -> None:
+    """Every bulk change says after each batch how many jobs it has changed so far."""
+    jobs = app.enqueue_many([EnqueueParams(handlers.echo, (number,)) for number in range(501)])
+    ids = [job.id for job in jobs if job is not None]
+    told: list[int] = []
+    app.bulk_cancel_jobs(on_batch=told.append)
+    app.bulk_requeue_jobs(on_batch=told.append)
+    app.bulk_cancel_jobs(ids=ids, on_batch=told.append)
+    app.bulk_requeue_jobs(ids=ids[:500], on_batch=told.append)
+    app.bulk_delete_jobs(ids[500:], on_batch=told.append)
+    app.bulk_cancel_jobs(on_batch=told.append)
+    app.purge_jobs("aborted", 0, on_batch=told.append)
+    assert [500, 501, 500, 501, 500, 501, 500, 1, 500, 500] == told
+    with pytest.raises(TypeError, match="on_batch must be a function"):
+        app.purge_jobs("aborted", 0, on_batch=5)  # type: ignore[arg-type]
+
+
+def test_dependents(app: SyncWerk) -> None:
+    """The jobs that depend on a job are told, as long as they are there, in the order of their making."""
+    parent = enqueued(app)
+    children = [enqueued(app, _depends_on=parent) for _ in range(2)]
+    grandchild = enqueued(app, _depends_on=children)
+    assert [child.id for child in children] == app.get_dependents(parent.id)
+    assert [] == app.get_dependents(grandchild.id)
+    _compat.burst(app)
+    app.delete_job(children[0].id)
+    assert [children[1].id] == app.get_dependents(parent.id)
+    for unknown in (UNKNOWN, "no"):
+        with pytest.raises(JobNotFound):
+            app.get_dependents(unknown)
 
 
 def test_purge_by_age(app: SyncWerk, dsn: str, schema: str) -> None:

@@ -1,10 +1,11 @@
 # Generated from tests/_async/test_reading.py by `python tools/unasync_build.py`.
 # Do not edit: change that file and run the command again.
 
-"""`get_job`, `list_jobs`, `get_executions`, `touch_job` and `sweep`."""
+"""`get_job`, `list_jobs`, `count_jobs`, `get_job_statuses`, `get_executions`, `touch_job` and `sweep`."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -12,9 +13,15 @@ import pytest
 from tests import handlers
 from tests._sync import _compat
 
-from pgwerk import ExecutionStatus, JobNotFound, JobStatus, Retry, SyncWerk, Undecodable
+from pgwerk import ExecutionStatus, Job, JobNotFound, JobStatus, Retry, SyncWerk, Undecodable
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
+
+
+def enqueued(app: SyncWerk, *args: Any, **options: Any) -> Job:
+    job = app.enqueue(*args, **options)
+    assert job is not None
+    return job
 
 
 def arguments(app: SyncWerk, **filters: Any) -> list[Any]:
@@ -52,6 +59,59 @@ def test_list_filters(app: SyncWerk) -> None:
     assert [1, "needle"] == arguments(app, worker_id=ran[0].worker_id)
     assert [] == arguments(app, worker_id="nobody")
     assert [] == arguments(app, schedule_name="none")
+
+
+def test_filters_of_operators(app: SyncWerk) -> None:
+    """Jobs are found by their handler, their group, some ids, or what an id begins with."""
+    first, second, third = [
+        enqueued(app, func, number, _group=group)
+        for number, (func, group) in enumerate([(handlers.echo, "g"), (handlers.fail, None), (handlers.echo, None)])
+    ]
+    assert [0, 2] == arguments(app, function="tests.handlers.echo")
+    assert [] == arguments(app, function="tests.handlers.ech")
+    assert [0] == arguments(app, group="g")
+    assert [0, 2] == arguments(app, ids=[third.id, first.id.upper(), UNKNOWN])
+    assert [] == arguments(app, ids=[])
+    assert [1] == arguments(app, id_prefix=second.id)
+    assert [1] == arguments(app, id_prefix=second.id.replace("-", "").upper())
+    assert [0, 1, 2] == arguments(app, id_prefix=first.id[:6])
+    assert [] == arguments(app, id_prefix="ffffffff-")
+
+
+def test_age_of_a_job(app: SyncWerk, dsn: str, schema: str) -> None:
+    """A job that has ended is as old as its end, another one as its making."""
+    for name in ("ended long ago", "ended just now", "waits for long", "just came"):
+        app.enqueue(handlers.echo, name)
+    with psycopg.Connection.connect(dsn) as connection:
+        for name, ended in (("ended long ago", "hour"), ("ended just now", "second"), ("waits for long", None)):
+            forged = f"""UPDATE {schema}."_pgwerk_jobs" SET enqueued_at = now() - interval '1 day',
+                completed_at = now() - %s::interval,
+                status = CASE WHEN %s::text IS NULL THEN 'queued' ELSE 'complete' END
+                WHERE payload->'args'->>0 = %s"""
+            connection.execute(forged.encode(), [ended and f"1 {ended}", ended, name])
+    assert ["ended long ago", "waits for long"] == arguments(app, older_than=60)
+    assert ["waits for long"] == arguments(app, older_than=timedelta(hours=2))
+    assert 4 == len(arguments(app, older_than=0))
+
+
+def test_counts_and_statuses(app: SyncWerk) -> None:
+    """`count_jobs` counts what `list_jobs` lists, for every status; `get_job_statuses` names each of them."""
+    jobs = [enqueued(app, handlers.echo, _queue=queue) for queue in ("a", "a", "b")]
+    jobs.append(enqueued(app, handlers.fail, _queue="a", _delay=1000))
+    _compat.burst(app, queues=["b"])
+    counts = app.count_jobs()
+    assert list(JobStatus) == list(counts)
+    found = {JobStatus.Queued: 2, JobStatus.Complete: 1, JobStatus.Scheduled: 1}
+    assert found == {status: count for status, count in counts.items() if count}
+    for wanted, filters in ((2, {"queue": "a"}), (1, {"ids": [jobs[0].id]}), (0, {"worker_id": "nobody"})):
+        counts = app.count_jobs(**filters)
+        assert wanted == counts[JobStatus.Queued]
+    statuses = app.get_job_statuses(queue="a")
+    assert [(jobs[0].id, JobStatus.Queued), (jobs[1].id, JobStatus.Queued), (jobs[3].id, JobStatus.Scheduled)] == list(
+        statuses.items()
+    )
+    assert {jobs[3].id} == set(app.get_job_statuses(function="tests.handlers.fail"))
+    assert {} == app.get_job_statuses(worker_id="nobody")
 
 
 @pytest.mark.parametrize("text", ["C:\\temp", 'say "hi"', "one\ntwo", "tab\t", "\x01", "größer"])
@@ -110,6 +170,15 @@ def test_pages_are_stable(app: SyncWerk) -> None:
         ({"search": "\ud800"}, ValueError),
         ({"retried": 1}, TypeError),
         ({"newest_first": 1}, TypeError),
+        ({"function": 5}, TypeError),
+        ({"group": ""}, ValueError),
+        ({"older_than": -1}, ValueError),
+        ({"older_than": "1d"}, TypeError),
+        ({"ids": "one"}, TypeError),
+        ({"id_prefix": ""}, ValueError),
+        ({"id_prefix": "0190-"}, ValueError),
+        ({"id_prefix": "%"}, ValueError),
+        ({"id_prefix": 5}, TypeError),
     ],
 )
 def test_bad_filters_are_refused(app: SyncWerk, filters: dict[str, Any], error: type[Exception]) -> None:
@@ -117,6 +186,16 @@ def test_bad_filters_are_refused(app: SyncWerk, filters: dict[str, Any], error: 
     (name,) = filters
     with pytest.raises(error, match=f"^{name} must"):
         app.list_jobs(**filters)
+    if name not in {"limit", "offset", "newest_first"}:
+        for method in (app.count_jobs, app.get_job_statuses):
+            with pytest.raises(error, match=f"^{name} must"):
+                method(**filters)
+
+
+def test_bad_ids_are_refused(app: SyncWerk) -> None:
+    """One id that is none is named, with its place."""
+    with pytest.raises(ValueError, match=r"^ids\[1\] must be the id of a job, a UUID, not 'no'"):
+        app.list_jobs(ids=[UNKNOWN, "no"])
 
 
 def test_executions_are_the_history(app: SyncWerk) -> None:

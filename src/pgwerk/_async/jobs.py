@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from pgwerk._async.inserting import Inserter
 from pgwerk._async.transactions import patiently
 from pgwerk._core import checks
 from pgwerk._core.errors import JobNotFound
+from pgwerk._core.filters import checked_id, job_filter
 from pgwerk._core.ids import normalize_id
 from pgwerk._core.models import EnqueueParams, Job, JobExecution, JobStatus
 from pgwerk._core.new_jobs import NewJob
@@ -124,41 +124,37 @@ class Jobs:
         return job_from_row(found[0], self._serializer)
 
     async def page(
-        self,
-        *,
-        queue: str | None,
-        status: JobStatus | str | Sequence[JobStatus | str] | None,
-        worker_id: str | None,
-        search: str | None,
-        schedule_name: str | None,
-        retried: bool | None,
-        limit: int,
-        offset: int,
-        newest_first: bool,
-        after: str | None,
+        self, *, limit: int, offset: int, newest_first: bool, after: str | None, **filters: Any
     ) -> list[Job]:
         """A page of jobs, in the order of their ids."""
+        wanted = job_filter(**filters)
         newest_first = checks.flag("newest_first", newest_first)
-        bound = None if after is None else _bound("after", after)
-        search = checks.optional_text("search", search or None)
-        params = {
+        bound = None if after is None else checked_id("after", after)
+        place = {
             "above": None if newest_first else bound,
             "below": bound if newest_first else None,
-            "queue": checks.optional_text("queue", queue),
-            "statuses": _statuses(status),
-            "worker_id": None if worker_id is None else normalize_id(worker_id),
-            "search": search and f"%{_escape_like(search)}%",
-            # As text inside of JSON is written: with escapes.
-            "search_in_json": search and f"%{_escape_like(json.dumps(search, ensure_ascii=False)[1:-1])}%",
-            "schedule_name": checks.optional_text("schedule_name", schedule_name),
-            "retried": None if retried is None else checks.flag("retried", retried),
             "limit": checks.whole("limit", limit),
             "offset": checks.whole("offset", offset),
         }
-        if worker_id is not None and params["worker_id"] is None:
+        if wanted is None:
             return []
         statement = "list_newest_jobs" if newest_first else "list_jobs"
-        return [job_from_row(row, self._serializer) for row in await self._fetch(statement, params)]
+        return [job_from_row(row, self._serializer) for row in await self._fetch(statement, {**wanted, **place})]
+
+    async def count(self, **filters: Any) -> dict[JobStatus, int]:
+        """How many jobs there are, by status."""
+        wanted = job_filter(**filters)
+        counts = dict.fromkeys(JobStatus, 0)
+        if wanted is not None:
+            counts.update({JobStatus(status): count for status, count in await self._fetch("count_jobs", wanted)})
+        return counts
+
+    async def statuses(self, **filters: Any) -> dict[str, JobStatus]:
+        """The status of each job, in the order of their ids."""
+        wanted = job_filter(**filters)
+        if wanted is None:
+            return {}
+        return {found: JobStatus(status) for found, status in await self._fetch("get_statuses", wanted)}
 
     async def executions(self, job_id: object) -> list[JobExecution]:
         """The attempts at a job, the first one first."""
@@ -180,25 +176,3 @@ class Jobs:
         async with self._connections.connection() as connection:
             cursor = await WerkCursor(connection).execute(self._statements[statement], params, binary=True)
             return await cursor.fetchall()
-
-
-def _statuses(status: JobStatus | str | Sequence[JobStatus | str] | None) -> list[str] | None:
-    if status is None:
-        return None
-    if not isinstance(status, (str, Iterable)):
-        raise TypeError(f"status must be a JobStatus or a list of them, not {type(status).__name__} ({status!r})")
-    wanted = [status] if isinstance(status, str) else list(status)
-    valid = [member.value for member in JobStatus]
-    return [JobStatus(checks.one_of("status", item, valid)).value for item in wanted]
-
-
-def _bound(name: str, value: object) -> str:
-    identifier = normalize_id(value)
-    if identifier is None:
-        raise ValueError(f"{name} must be the id of a job, a UUID, not {value!r}")
-    return identifier
-
-
-def _escape_like(text: str) -> str:
-    """The text as a pattern of LIKE that matches nothing but itself."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -8,7 +8,7 @@ job that somebody holds is skipped, and looked at again a little later.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -21,6 +21,7 @@ from pgwerk._async.transactions import patiently
 from pgwerk._core import checks
 from pgwerk._core.arrays import plain
 from pgwerk._core.errors import JobNotFound
+from pgwerk._core.filters import checked_ids, checked_statuses
 from pgwerk._core.ids import FIRST_ID, normalize_id
 from pgwerk._core.models import TERMINAL, JobStatus
 from pgwerk._core.policy import CANCELLED, dependency_failed
@@ -45,6 +46,9 @@ class _Done:
 
 
 Change: TypeAlias = Callable[[Connection, str], _compat.Eventually[_Done]]
+
+Progress: TypeAlias = Callable[[int], Any]
+"""Is told after each batch of a bulk change how many jobs have been changed so far."""
 
 
 class Management:
@@ -81,50 +85,71 @@ class Management:
 
     async def dependencies(self, job_id: object) -> list[str]:
         """The ids of the jobs that a job waits for, or has waited for."""
-        identifier = normalize_id(job_id)
-        if identifier is None:
-            raise JobNotFound(str(job_id))
-        async with self._connections.connection() as connection:
-            found = await self._sender.ids(connection, "get_dependencies", id=identifier)
-        if not found:
-            raise JobNotFound(identifier)
-        # One row, with nothing in it, for a job that has none.
-        return list(filter(None, found))
+        return await self._linked("get_dependencies", job_id)
+
+    async def dependents(self, job_id: object) -> list[str]:
+        """The ids of the jobs that wait for a job, or have waited for it."""
+        return await self._linked("get_dependents", job_id)
 
     # In bulk
 
-    async def requeue_many(self, queue: str | None, function: str | None) -> int:
+    async def requeue_many(
+        self,
+        queue: str | None,
+        function: str | None,
+        ids: Iterable[str] | None = None,
+        on_batch: Progress | None = None,
+    ) -> int:
         """Make failed and aborted jobs ready again, and count them."""
-        count, after = 0, FIRST_ID
+        _check(on_batch)
+        count = 0
         async with self._connections.connection() as connection:
-            while found := await self._sender.ids(
-                connection, "find_requeueable", after=after, queue=queue, function=function, limit=BATCH
-            ):
-                after = found[-1]
-                count += await self._requeue_batch(connection, found)
+            async for batch in self._requeueable(connection, queue, function, ids):
+                count += await self._requeue_batch(connection, batch)
+                await _report(on_batch, count)
         return count
 
-    async def cancel_many(self, queue: str | None) -> int:
+    async def cancel_many(
+        self, queue: str | None, ids: Iterable[str] | None = None, on_batch: Progress | None = None
+    ) -> int:
         """End jobs that have not started as aborted, and count them; those that come in meanwhile are left alone."""
+        _check(on_batch)
         cancelled: list[str] = []
         async with self._connections.connection() as connection:
-            until = None
-            # Jobs that wait come first, and what follows from all this comes last: nothing is released on the way.
-            for waiting in (True, False):
-                after = FIRST_ID
-                while found := await self._sender.rows(
-                    connection, "find_unstarted", waiting=waiting, queue=queue, until=until, after=after, limit=MANY
-                ):
-                    after, until = found[-1]
-                    for start in range(0, len(found), BATCH):
-                        ids = [job_id for job_id, _ in found[start : start + BATCH]]
-                        cancelled += await self._cancel_batch(connection, ids)
-            for start in range(0, len(cancelled), BATCH):
-                await self._aftermath.see_to_if_possible(connection, ended=cancelled[start : start + BATCH])
+            async for batch in self._cancellable(connection, queue, ids):
+                cancelled += await self._cancel_batch(connection, batch)
+                await _report(on_batch, len(cancelled))
+            # What follows from all this comes last: nothing is released on the way.
+            for batch in _batches(cancelled):
+                await self._aftermath.see_to_if_possible(connection, ended=batch)
         return len(cancelled)
 
-    async def purge(self, statuses: object, older_than_days: object) -> int:
+    async def abort_many(self, ids: Iterable[str], on_batch: Progress | None) -> int:
+        """Ask for running jobs to be stopped, one after the other, and count them."""
+        _check(on_batch)
+        count = 0
+        async with self._connections.connection() as connection:
+            for batch in _batches(checked_ids("ids", ids)):
+                for job_id in batch:
+                    count += await self._carry_out(connection, self._abort, job_id)
+                await _report(on_batch, count)
+        return count
+
+    async def delete_many(self, ids: Iterable[str], status: object, on_batch: Progress | None) -> int:
+        """Delete jobs with their history, those with one of these statuses or whatever it is, and count them."""
+        _check(on_batch)
+        statuses = checked_statuses(status)
+        count = 0
+        async with self._connections.connection() as connection:
+            for batch in _batches(checked_ids("ids", ids)):
+                await self._aftermath.see_to(connection, ended=batch)
+                count += await self._delete_batch(connection, batch, statuses)
+                await _report(on_batch, count)
+        return count
+
+    async def purge(self, statuses: object, older_than_days: object, on_batch: Progress | None = None) -> int:
         """Delete finished jobs with these statuses that ended so long ago, and count them."""
+        _check(on_batch)
         wanted = _terminal(statuses)
         days = checks.number("older_than_days", older_than_days, unit="days", maximum=checks.CENTURY_SECS / 86400)
         count = 0
@@ -139,6 +164,7 @@ class Management:
                 gone, freed = await self._aftermath.remove(connection, found, statuses=wanted, days=days)
                 await self._aftermath.see_to_if_possible(connection, waiting=freed)
                 count += len(gone)
+                await _report(on_batch, count)
         return count
 
     # The tables
@@ -178,10 +204,10 @@ class Management:
             await self._sender.rows(connection, "request_abort", id=job_id)
         return _Done(status in {JobStatus.Active.value, JobStatus.Aborting.value})
 
-    async def _delete(self, connection: Connection, job_id: str) -> _Done:
+    async def _delete(self, connection: Connection, job_id: str, statuses: Sequence[str] | None = None) -> _Done:
         await self._sender.run(connection, "limit_lock_wait")
         found = await self._sender.first(connection, "lock_job_to_delete", id=job_id)
-        if found is None:
+        if found is None or (statuses is not None and found[0] not in statuses):
             return _Done(False)
         status, function = found
         ended: list[tuple[str, bool]] = []
@@ -203,6 +229,17 @@ class Management:
         )
 
     # Helpers
+
+    async def _linked(self, statement: str, job_id: object) -> list[str]:
+        identifier = normalize_id(job_id)
+        if identifier is None:
+            raise JobNotFound(str(job_id))
+        async with self._connections.connection() as connection:
+            found = await self._sender.ids(connection, statement, id=identifier)
+        if not found:
+            raise JobNotFound(identifier)
+        # One row, with nothing in it, for a job that has none.
+        return list(filter(None, found))
 
     async def _change(self, job_id: object, change: Change) -> bool:
         identifier = normalize_id(job_id)
@@ -228,6 +265,47 @@ class Management:
         row = await self._sender.first(connection, "lock_job", id=job_id)
         return None if row is None else str(row[0])
 
+    # Batches
+
+    async def _requeueable(
+        self, connection: Connection, queue: str | None, function: str | None, ids: Iterable[str] | None
+    ) -> AsyncIterator[Sequence[str]]:
+        """Failed and aborted jobs, in the order of their ids: a job comes after those that it depends on."""
+        if ids is not None:
+            for batch in _batches(checked_ids("ids", ids)):
+                yield await self._sender.ids(connection, "still_requeueable", ids=plain(batch))
+            return
+        after = FIRST_ID
+        while found := await self._sender.ids(
+            connection, "find_requeueable", after=after, queue=queue, function=function, limit=BATCH
+        ):
+            after = found[-1]
+            yield found
+
+    async def _cancellable(
+        self, connection: Connection, queue: str | None, ids: Iterable[str] | None
+    ) -> AsyncIterator[Sequence[str]]:
+        """Jobs that have not started. Those that wait for others come first: they are to be cancelled, not to fail."""
+        if ids is not None:
+            found = [
+                row
+                for batch in _batches(checked_ids("ids", ids))
+                for row in await self._sender.rows(connection, "still_unstarted", ids=plain(batch))
+            ]
+            for waits in (True, False):
+                for batch in _batches([job_id for job_id, waiting in found if waiting is waits]):
+                    yield batch
+            return
+        until = None
+        for waits in (True, False):
+            after = FIRST_ID
+            while rows := await self._sender.rows(
+                connection, "find_unstarted", waiting=waits, queue=queue, until=until, after=after, limit=MANY
+            ):
+                after, until = rows[-1]
+                for batch in _batches([job_id for job_id, _ in rows]):
+                    yield batch
+
     async def _cancel_batch(self, connection: Connection, ids: Sequence[str]) -> list[str]:
         """Cancel jobs, and come back for those that somebody holds: claims them perhaps."""
         cancelled: list[str] = []
@@ -247,19 +325,57 @@ class Management:
 
     async def _requeue_batch(self, connection: Connection, ids: Sequence[str]) -> int:
         """Requeue jobs, and come back for those that somebody holds: changes them just now."""
-        left, waiting = list(ids), list[str]()
+        left, requeued, waiting = list(ids), set[str](), list[str]()
         for _ in range(TRIES):
+            if not left:
+                break
             rows = await self._sender.rows(connection, "requeue", ids=plain(left), together=plain(ids))
             waiting += _waiting(rows)
-            requeued = {job_id for job_id, *_ in rows}
+            requeued.update(job_id for job_id, *_ in rows)
             left = [job_id for job_id in left if job_id not in requeued]
             if left:
                 left = await self._sender.ids(connection, "still_requeueable", ids=plain(left))
-            if not left:
-                break
-            await _compat.sleep(PAUSE_SECS)
+            if left:
+                await _compat.sleep(PAUSE_SECS)
         await self._aftermath.see_to_if_possible(connection, waiting=waiting)
-        return len(ids) - len(left)
+        return len(requeued)
+
+    async def _delete_batch(self, connection: Connection, ids: Sequence[str], statuses: Sequence[str] | None) -> int:
+        """Delete jobs together. Those that somebody holds, or that a child waits for, are left, and go one by one."""
+        together = functools.partial(self._delete_together, connection, ids, statuses)
+        gone, freed = await patiently(together)
+        await self._aftermath.see_to_if_possible(connection, waiting=freed)
+        count, done = len(gone), set(gone)
+        left = [job_id for job_id in ids if job_id not in done]
+        if left:
+            left = await self._sender.ids(connection, "still_there", ids=plain(left))
+        delete = functools.partial(self._delete, statuses=statuses)
+        # The youngest first: a job comes before those that it waits for, and is deleted before it has to fail.
+        for job_id in reversed(left):
+            count += await self._carry_out(connection, delete, job_id)
+        return count
+
+    async def _delete_together(
+        self, connection: Connection, ids: Sequence[str], statuses: Sequence[str] | None
+    ) -> tuple[list[str], list[str]]:
+        async with connection.transaction():
+            locked = await self._sender.ids(connection, "lock_to_delete", ids=plain(ids), statuses=statuses)
+            return await self._aftermath.delete(connection, locked) if locked else ([], [])
+
+
+def _check(on_batch: Progress | None) -> None:
+    if on_batch is not None:
+        _compat.check_hook(on_batch, "on_batch")
+
+
+async def _report(on_batch: Progress | None, count: int) -> None:
+    """Say how far it has come."""
+    if on_batch is not None:
+        await _compat.call(on_batch, count)
+
+
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
 
 
 def _waiting(requeued: Sequence[tuple[Any, ...]]) -> list[str]:

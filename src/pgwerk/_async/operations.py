@@ -2,121 +2,34 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pgwerk._async.connections import Connections
-from pgwerk._async.jobs import Jobs
-from pgwerk._async.managing import Management
+from pgwerk._async.managing import Progress
+from pgwerk._async.reading import Reading
 from pgwerk._async.schedules import Schedules
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._core import checks
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.cronjobs import Schedule
 from pgwerk._core.errors import WerkError
-from pgwerk._core.models import Job, JobExecution, JobStatus
+from pgwerk._core.models import Job, JobStatus
 
 
-class Operations(ABC):
+class Operations(Reading):
     """The methods for those who look after jobs. The client that inherits them makes what they hand over to."""
 
     config: WerkConfig
     _connections: Connections
-    _jobs: Jobs
-    _management: Management
     _schedules: Schedules
     _sweeper: Sweeper
 
-    @abstractmethod
-    async def connect(self) -> None:
-        """Make the client ready, unless that has been done."""
-
     # Job management
-
-    async def get_job(self, job_id: str) -> Job:
-        """Fetch a job.
-
-        Raises:
-            JobNotFound: There is no such job.
-        """
-        await self.connect()
-        return await self._jobs.get(job_id)
-
-    async def list_jobs(  # noqa: PLR0917 - the order of the API that was asked for
-        self,
-        queue: str | None = None,
-        status: JobStatus | str | Sequence[JobStatus | str] | None = None,
-        worker_id: str | None = None,
-        search: str | None = None,
-        schedule_name: str | None = None,
-        retried: bool | None = None,
-        limit: int = 100,
-        offset: int = 0,
-        *,
-        newest_first: bool = False,
-        after: str | None = None,
-    ) -> list[Job]:
-        """List jobs in the order in which they were made, the oldest first.
-
-        So a page stays what it is while jobs are added, but for those that were made before and committed later, or on
-        machines whose clocks are behind. To walk through many jobs, the newest first or while others are deleted, pass
-        the id of the last one of a page as `after`; a page far behind the first one costs no more then.
-
-        Args:
-            queue: Only of this queue.
-            status: Only with this status, or one of these.
-            worker_id: Only those that this worker runs or ran last.
-            search: Only those with this text in function, key, group, metadata or error. Case does not matter, as far
-                as the database's locale knows about it.
-            schedule_name: Only those of this schedule.
-            retried: True: only those that have been tried before; False: only those that have not.
-            limit: How many at most.
-            offset: How many to leave out first.
-            newest_first: Whether to turn the order round.
-            after: Only those that come after the job with this id, in the order of the list.
-
-        Raises:
-            TypeError: A filter has the wrong type.
-            ValueError: A status is unknown, `limit` or `offset` is negative, or `after` is no id.
-        """
-        await self.connect()
-        return await self._jobs.page(
-            queue=queue,
-            status=status,
-            worker_id=worker_id,
-            search=search,
-            schedule_name=schedule_name,
-            retried=retried,
-            limit=limit,
-            offset=offset,
-            newest_first=newest_first,
-            after=after,
-        )
-
-    async def get_executions(self, job_id: str) -> list[JobExecution]:
-        """Fetch the attempts at a job, the first one first. One that runs is among them.
-
-        Raises:
-            JobNotFound: There is no such job.
-        """
-        await self.connect()
-        return await self._jobs.executions(job_id)
 
     async def touch_job(self, job_id: str) -> None:
         """Extend the heartbeat deadline of a running job. For a job that does not run this does nothing."""
         await self.connect()
         await self._jobs.touch(job_id)
-
-    async def get_job_dependencies(self, job_id: str) -> list[str]:
-        """Fetch the ids of the jobs that must end before this one can run, in the order of their making.
-
-        Jobs that have ended meanwhile are among them as long as their rows are there.
-
-        Raises:
-            JobNotFound: There is no such job.
-        """
-        await self.connect()
-        return await self._management.dependencies(job_id)
 
     async def cancel_job(self, job_id: str) -> bool:
         """Cancel a job that has not started: it ends as aborted, and jobs that depend on it fail.
@@ -161,43 +74,110 @@ class Operations(ABC):
         await self.connect()
         await self._management.delete(job_id)
 
-    async def bulk_requeue_jobs(self, queue: str | None = None, function_name: str | None = None) -> int:
+    async def bulk_requeue_jobs(
+        self,
+        queue: str | None = None,
+        function_name: str | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        on_batch: Progress | None = None,
+    ) -> int:
         """Requeue all failed and aborted jobs, as `requeue_job` does. In batches, each of which is a transaction.
 
         Args:
             queue: Only those of this queue.
             function_name: Only those with this handler, given by its dotted path.
+            ids: Only those with one of these ids; then the other filters cannot be given.
+            on_batch: Called after each batch with the number of jobs that have been requeued so far.
 
         Returns:
             How many were requeued.
 
         Raises:
-            TypeError, ValueError: An argument is not a text, or none that a job could have.
+            TypeError, ValueError: An argument is not a text, or none that a job could have; or `ids` and another filter
+                are given.
         """
         queue = checks.optional_text("queue", queue)
         function_name = checks.optional_text("function_name", function_name)
+        if ids is not None and (queue, function_name) != (None, None):
+            raise ValueError("ids cannot be given together with queue or function_name")
         await self.connect()
-        return await self._management.requeue_many(queue, function_name)
+        return await self._management.requeue_many(queue, function_name, ids, on_batch)
 
-    async def bulk_cancel_jobs(self, queue: str | None = None) -> int:
+    async def bulk_cancel_jobs(
+        self, queue: str | None = None, *, ids: Iterable[str] | None = None, on_batch: Progress | None = None
+    ) -> int:
         """Cancel all jobs that have not started: queued, scheduled, and waiting ones. In batches, as above.
 
         Jobs that are enqueued meanwhile are left alone.
 
         Args:
             queue: Only those of this queue.
+            ids: Only those with one of these ids; then `queue` cannot be given.
+            on_batch: Called after each batch with the number of jobs that have been cancelled so far.
 
         Returns:
             How many were cancelled. Jobs that depended on them and failed for that reason do not count.
 
         Raises:
-            TypeError, ValueError: `queue` is not a text, or none that a queue could be named.
+            TypeError, ValueError: `queue` is not a text, or none that a queue could be named; or `ids` are none, or
+                given together with it.
         """
         queue = checks.optional_text("queue", queue)
+        if ids is not None and queue is not None:
+            raise ValueError("ids cannot be given together with queue")
         await self.connect()
-        return await self._management.cancel_many(queue)
+        return await self._management.cancel_many(queue, ids, on_batch)
 
-    async def purge_jobs(self, statuses: JobStatus | str | Sequence[JobStatus | str], older_than_days: float) -> int:
+    async def bulk_abort_jobs(self, ids: Iterable[str], *, on_batch: Progress | None = None) -> int:
+        """Ask for running jobs to be stopped, as `abort_job` does.
+
+        Args:
+            ids: The jobs.
+            on_batch: Called now and then with the number of jobs that have been asked to stop so far.
+
+        Returns:
+            How many were running.
+
+        Raises:
+            TypeError, ValueError: `ids` are none.
+        """
+        await self.connect()
+        return await self._management.abort_many(ids, on_batch)
+
+    async def bulk_delete_jobs(
+        self,
+        ids: Iterable[str],
+        *,
+        status: JobStatus | str | Sequence[JobStatus | str] | None = None,
+        on_batch: Progress | None = None,
+    ) -> int:
+        """Delete jobs and their history, as `delete_job` does. In batches, each of which is a transaction.
+
+        A job on which others of them depend is deleted after those.
+
+        Args:
+            ids: The jobs.
+            status: Only those that have this status, or one of these, when they are deleted.
+            on_batch: Called after each batch with the number of jobs that have been deleted so far.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            TypeError, ValueError: `ids` are none, or a status is unknown.
+            psycopg.errors.LockNotAvailable: As for `delete_job`. Batches before that one are gone.
+        """
+        await self.connect()
+        return await self._management.delete_many(ids, status, on_batch)
+
+    async def purge_jobs(
+        self,
+        statuses: JobStatus | str | Sequence[JobStatus | str],
+        older_than_days: float,
+        *,
+        on_batch: Progress | None = None,
+    ) -> int:
         """Delete finished jobs and their history. In batches, each of which is a transaction, so nobody has to wait.
 
         Jobs that others wait for are settled first: a job whose parent is purged goes on as if it were still there.
@@ -205,6 +185,7 @@ class Operations(ABC):
         Args:
             statuses: Which ones: `complete`, `failed`, `aborted`, or several of these.
             older_than_days: Only those that ended so many days ago, or before.
+            on_batch: Called after each batch with the number of jobs that have been deleted so far.
 
         Returns:
             How many were deleted.
@@ -214,7 +195,7 @@ class Operations(ABC):
             ValueError: A status is unknown or not terminal, or the age is negative.
         """
         await self.connect()
-        return await self._management.purge(statuses, older_than_days)
+        return await self._management.purge(statuses, older_than_days, on_batch)
 
     # Schedules
 

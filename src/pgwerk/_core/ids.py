@@ -35,6 +35,7 @@ _NOISE_IDS = 32
 
 _TAIL = (1 << 48) - 1
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
+_DIGITS = re.compile(r"[0-9a-f]{1,32}")
 
 
 def _wall_clock() -> int:
@@ -162,6 +163,25 @@ def normalize_id(value: object) -> str | None:
     if not isinstance(value, str) or not _UUID.fullmatch(value):
         return None
     return _hyphenated(value.replace("-", "").lower())
+
+
+def id_range(prefix: object) -> tuple[str, str]:
+    """The first and the last id that begin so: by that, they are found without looking at all others.
+
+    Args:
+        prefix: The first digits, with hyphens where an id has them, or with none.
+
+    Raises:
+        TypeError: It is not a text.
+        ValueError: No id begins so.
+    """
+    if not isinstance(prefix, str):
+        raise TypeError(f"id_prefix must be a str, not {type(prefix).__name__} ({prefix!r})")
+    digits = prefix.replace("-", "").lower()
+    padded = _hyphenated(f"{digits:0<32}")
+    if not _DIGITS.fullmatch(digits) or ("-" in prefix and not padded.startswith(prefix.lower())):
+        raise ValueError(f"id_prefix must be what the id of a job begins with, not {prefix!r}")
+    return padded, _hyphenated(f"{digits:f<32}")
 
 
 def execution_id(job_id: str, attempt: int) -> str:

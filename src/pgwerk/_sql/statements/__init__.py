@@ -25,6 +25,9 @@ _VARIANTS = {
 }
 """Statements that share a file with another one: the name of the file, and what is different in it."""
 
+_FRAGMENTS = ("job_filter",)
+"""What several statements have in common: a file in `fragments/` for each, in the place of its name in braces."""
+
 
 def _job_columns(alias: str) -> str:
     """The columns of `Job`, in the order of its fields, in types that need no adapter beyond text and numbers."""
@@ -64,8 +67,7 @@ class Statements:
         rendered = self._rendered.get(name)
         if rendered is None:
             file, different = _VARIANTS.get(name, (name, {}))
-            text = files(__package__).joinpath(f"{file}.sql").read_text(encoding="utf-8")
-            rendered = self._rendered[name] = render(text, {**self._placeholders, **different}).encode()
+            rendered = self._rendered[name] = render(_text(file), {**self._placeholders, **different}).encode()
         return rendered
 
     def with_parts(self, name: str, parts: frozenset[str]) -> bytes:
@@ -77,6 +79,16 @@ class Statements:
         """
         rendered = self._parted.get((name, parts))
         if rendered is None:
-            text = files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-            rendered = self._parted[name, parts] = render(text, self._placeholders, parts).encode()
+            rendered = self._parted[name, parts] = render(_text(name), self._placeholders, parts).encode()
         return rendered
+
+
+def _text(name: str) -> str:
+    """The text of a file, with the fragments that it names."""
+    folder = files(__package__)
+    text = folder.joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    for fragment in _FRAGMENTS:
+        if f"{{{fragment}}}" in text:
+            common = folder.joinpath("fragments", f"{fragment}.sql").read_text(encoding="utf-8")
+            text = text.replace(f"{{{fragment}}}", f"\n{common}")
+    return text
