@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -10,10 +11,16 @@ from collections.abc import Sequence
 import click
 
 from pgwerk.cli import failures
+from pgwerk.cli.changes import abort, cancel, delete, requeue
 from pgwerk.cli.commands import DEBUG
+from pgwerk.cli.enqueue import enqueue
+from pgwerk.cli.job import job
+from pgwerk.cli.jobs import jobs
 from pgwerk.cli.migrate import migrate
+from pgwerk.cli.purge import purge
+from pgwerk.cli.shown import visible
 
-COMMANDS = (migrate,)
+COMMANDS = (migrate, jobs, job, enqueue, cancel, abort, requeue, delete, purge)
 """In the order of the help text."""
 
 EXIT_CODES = """\b
@@ -54,6 +61,10 @@ for command in COMMANDS:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line, and return the exit code; errors are one line on the standard error stream."""
     context = None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What the terminal has no character for is shown as an escape.
+            stream.reconfigure(errors="backslashreplace")
     try:
         with werk.make_context("werk", list(arguments)) as context:
             result = werk.invoke(context)
@@ -74,5 +85,5 @@ def run(arguments: Sequence[str]) -> int:
         if (context is not None and context.meta.get(DEBUG)) or "--debug" in arguments:
             traceback.print_exc()
         failure = failures.explain(error)
-        sys.stderr.write(f"werk: {failure.format_message()}\n")
+        sys.stderr.write(f"werk: {visible(failure.format_message())}\n")
         return failure.code

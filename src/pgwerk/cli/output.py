@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,7 +31,14 @@ STATUS_STYLES = {
 
 def console() -> Console:
     """The standard output, as wide as the terminal; in a pipe, as wide as it takes."""
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    width = None if os.environ.get("COLUMNS", "").isdigit() else IN_A_PIPE
+    return Console(width=width, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+IN_A_PIPE = 100_000
+"""Columns of what is no terminal."""
 
 
 def note(message: str) -> None:
@@ -39,7 +48,25 @@ def note(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as one JSON document."""
-    sys.stdout.write(json.dumps(value, default=plain, indent=2, ensure_ascii=False) + "\n")
+    document = json.dumps(jsonable(value), indent=2, ensure_ascii=False)
+    try:
+        document.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a terminal that has fewer characters, or half a surrogate pair
+        document = json.dumps(jsonable(value), indent=2)
+    sys.stdout.write(f"{document}\n")
+
+
+def jsonable(value: Any) -> Any:
+    """A value in the types that JSON has, all the way down; numbers that JSON does not have become texts."""
+    if value is None or type(value) in {str, bool, int}:
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(plain(key) if isinstance(key, Enum) else key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item) for item in value]
+    return jsonable(plain(value))
 
 
 def plain(value: Any) -> Any:
@@ -61,20 +88,21 @@ _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 )
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = ()) -> Table:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = (), gap: int = 2) -> Table:
     """A table without lines.
 
     Args:
         columns: The headings.
-        rows: The cells: texts, or what rich can print.
+        rows: The cells. In a plain text, brackets are brackets: nothing in it is markup.
         right: The headings of the columns that are numbers.
+        gap: How many columns of the terminal to leave between two of the table.
     """
     numbers = set(right)
-    result = Table(box=None, header_style="bold", pad_edge=False)
+    result = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
     for name in columns:
         result.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(cell if isinstance(cell, (Text, str)) else str(cell) for cell in row))
+        result.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return result
 
 
