@@ -223,8 +223,11 @@ class SyncWerk(Operations):
         finally:
             connection.close()
 
-    def migrate(self) -> None:
+    def migrate(self) -> tuple[str, ...]:
         """Migrate the tables, also with `auto_migrate=False`; for deployments. Does not run start-up hooks.
+
+        Returns:
+            The names of the migrations that were applied, in their order; none when there was nothing to do.
 
         Raises:
             psycopg.OperationalError: The database cannot be reached.
@@ -232,7 +235,23 @@ class SyncWerk(Operations):
         """
         connection = self._connections.open()
         try:
-            self._migrator.prepare(connection, migrate=True)
+            return self._migrator.prepare(connection, migrate=True)
+        finally:
+            connection.close()
+
+    def migration_script(self) -> str:
+        """The SQL that `migrate()` would send now, as text that can be run by hand; empty when there is nothing to do.
+
+        It is a transaction of its own, takes the lock that keeps others from migrating at the same time, and records
+        what it applies. Nothing is changed by asking for it.
+
+        Raises:
+            psycopg.OperationalError: The database cannot be reached.
+            SchemaVersionMismatch: The tables are newer than this release.
+        """
+        connection = self._connections.open()
+        try:
+            return self._migrator.script(connection)
         finally:
             connection.close()
 

@@ -20,6 +20,7 @@ from pgwerk._core.config import WerkConfig
 from pgwerk._core.errors import SchemaVersionMismatch, WerkError
 from pgwerk._core.insights import MigrationStatus
 from pgwerk._sql import MIGRATIONS, Names, Statements
+from pgwerk._sql.migrations import script, steps
 from pgwerk._sync import _compat
 from pgwerk._sync.connections import Connection, WerkCursor
 
@@ -39,22 +40,27 @@ class Migrator:
         self._statements = statements
         self._config = config
 
-    def prepare(self, connection: Connection, *, migrate: bool) -> None:
+    def prepare(self, connection: Connection, *, migrate: bool) -> tuple[str, ...]:
         """See to it that the tables are those that this release works with.
 
         Args:
             connection: A connection of our own.
             migrate: Whether pending migrations may be run.
 
+        Returns:
+            The names of the migrations that were run.
+
         Raises:
             SchemaVersionMismatch: The tables are newer, or older and `migrate` is false.
             WerkError: The tables were made with another `ephemeral_tables`, or the server reads arrays in its old way.
         """
         version = self.version(connection)
+        applied: tuple[str, ...] = ()
         if version < LATEST and migrate:
-            version = self._migrate_patiently(connection)
+            version, applied = self._migrate_patiently(connection)
         self._check_version(version)
         self._check_settings(connection)
+        return applied
 
     def version(self, connection: Connection) -> int:
         """The version of the tables; 0 when there are none."""
@@ -73,7 +79,18 @@ class Migrator:
         pending = tuple(migration.name for migration in MIGRATIONS if migration.version > version)
         return MigrationStatus(version, LATEST, pending)
 
-    def _migrate_patiently(self, connection: Connection) -> int:
+    def script(self, connection: Connection) -> str:
+        """The statements that `prepare` would send now to migrate; empty when there are none.
+
+        Raises:
+            SchemaVersionMismatch: The tables are newer.
+        """
+        version = self.version(connection)
+        if version > LATEST:
+            self._check_version(version)
+        return script(self._statements, version, ephemeral_tables=self._config.ephemeral_tables)
+
+    def _migrate_patiently(self, connection: Connection) -> tuple[int, tuple[str, ...]]:
         deadline = time.monotonic() + PATIENCE_SECS
         while True:
             try:
@@ -84,27 +101,20 @@ class Migrator:
                 logger.info("a migration waits for somebody's transaction to end")
             _compat.sleep(PAUSE_SECS)
 
-    def _migrate(self, connection: Connection) -> int:
+    def _migrate(self, connection: Connection) -> tuple[int, tuple[str, ...]]:
+        """The version that the tables have then, and what led there; nothing if somebody else was first."""
+        applied: list[str] = []
         with connection.transaction():
             cursor = WerkCursor(connection)
             cursor.execute(self._statements["lock_migrations"])
             version = self.version(connection)
-            if version == 0:
-                cursor.execute(self._statements["create_migrations"])
-            for migration in MIGRATIONS:
-                if migration.version <= version:
-                    continue
-                cursor.execute(migration.sql(self._names, ephemeral_tables=self._config.ephemeral_tables))
-                cursor.execute(
-                    self._statements["record_migration"],
-                    {
-                        "version": migration.version,
-                        "name": migration.name,
-                        "ephemeral_tables": self._config.ephemeral_tables,
-                    },
-                )
-                logger.info("applied migration %s", migration.name)
-            return max(version, LATEST)
+            for step in steps(self._statements, version, ephemeral_tables=self._config.ephemeral_tables):
+                cursor.execute(step.sql)
+                if step.completes is not None:
+                    applied.append(step.completes)
+        for name in applied:
+            logger.info("applied migration %s", name)
+        return max(version, LATEST), tuple(applied)
 
     def _check_version(self, version: int) -> None:
         if version < LATEST:
