@@ -281,3 +281,18 @@ async def stop_worker(ctx: Context, secs: float, now: bool = False) -> None:
     """Stop the worker, and go on for a while."""
     ctx.worker.stop(now=now)
     await asyncio.sleep(secs)
+
+
+async def deaf() -> str:
+    """Go on after each cancellation, until the door is open."""
+    while not door.is_set():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            continue
+    return "heard"
+
+
+async def deaf_callback(_: Job) -> None:
+    """A callback that goes on after each cancellation, until the door is open."""
+    await deaf()

@@ -103,9 +103,13 @@ def after_loss(attempt: Attempt, error: str) -> Outcome:
     )
 
 
-def given_back() -> Outcome:
-    """The worker shut down before the job could end. The attempt does not count and leaves no history."""
-    return Outcome(status=JobStatus.Queued, execution=None)
+def given_back(delay: float = 0.0) -> Outcome:
+    """The worker shut down before the job could end. The attempt does not count and leaves no history.
+
+    Args:
+        delay: Seconds for which nobody may start it: its handler may still run.
+    """
+    return Outcome(status=JobStatus.Scheduled if delay else JobStatus.Queued, execution=None, delay=delay)
 
 
 def stopped(error: str) -> Outcome:

@@ -55,6 +55,9 @@ class BaseWorker(abc.ABC):
         listen: Whether to listen for notifications; without, the worker polls only.
         handle_signals: Whether SIGINT and SIGTERM stop the worker, and SIGUSR1 makes it report. Only in the main
             thread, and not on top of a program that has its own idea of them.
+        exits_hard: A promise that the process ends as soon as the worker has ended, by `os._exit` if
+            `has_left_running`. The worker then does not wait for handlers that cannot be stopped once
+            `shutdown_timeout` is over: it gives their jobs back, to be started again 10 seconds later.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -81,6 +84,7 @@ class BaseWorker(abc.ABC):
         scheduler: AnyScheduler | None = None,
         listen: bool = True,
         handle_signals: bool = True,
+        exits_hard: bool = False,
     ) -> None:
         if not isinstance(app, (Werk, SyncWerk)):
             raise TypeError(f"app must be a Werk or a SyncWerk, not {type(app).__name__}")
@@ -102,6 +106,7 @@ class BaseWorker(abc.ABC):
         self.handle_signals = checks.flag("handle_signals", handle_signals)
         self.scheduler = check_scheduler(scheduler)
         self._companion = Companion(self.scheduler, lambda: self.stop(now=True))
+        self.exits_hard = checks.flag("exits_hard", exits_hard)
         self._engine: Engine | None = None
         self._is_running = False
         self._was_signalled = False
@@ -142,6 +147,7 @@ class BaseWorker(abc.ABC):
             shutdown_timeout=self.shutdown_timeout,
             burst=self.burst,
             listen=self.listen,
+            exits_hard=self.exits_hard,
         )
         _make_absolute(sys.path)
         self._loop = asyncio.get_running_loop()
@@ -164,6 +170,11 @@ class BaseWorker(abc.ABC):
                         await self._engine.run()
         finally:
             self._is_running = False
+
+    @property
+    def has_left_running(self) -> bool:
+        """Whether handlers or callbacks run; after the end of the worker, those that it could not stop."""
+        return self._engine is not None and self._engine.has_left_running
 
     def stop(self, *, now: bool = False) -> None:
         """Stop: claim nothing more, and end when the running jobs have, or after `shutdown_timeout` give them back.

@@ -17,6 +17,7 @@ Stopping: claim no more, give the running jobs `shutdown_timeout` to end, then c
 stopped, so that another worker starts them at once and no attempt is counted. What cannot be stopped (a thread) keeps
 the worker, and its lease, until it returns, or until it is told to stop at once: then the worker leaves, and the job
 is rescued when the lease has run out. So are jobs whose results the database does not take for `shutdown_timeout`.
+A worker whose process ends with it need not wait for threads either (leaving.py).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from pgwerk._async.leases import Lease, worker_row
 from pgwerk._async.sending import Sender
 from pgwerk._async.sweeping import Sweeper
 from pgwerk._core.backoff import Backoff
+from pgwerk._core.claimed import Claimed
 from pgwerk._core.config import WerkConfig
 from pgwerk._core.execution import Attempted, Attempts, Work, log_failure
 from pgwerk._core.inserts import Settled, Settlement
@@ -48,6 +50,7 @@ from pgwerk.worker.execution import Executor, Interruption, Ran, RunKey, Running
 from pgwerk.worker.following import Follower
 from pgwerk.worker.guarding import Guard
 from pgwerk.worker.hooks import Hooks
+from pgwerk.worker.leaving import Departure
 from pgwerk.worker.listening import WorkListener
 from pgwerk.worker.runs import Runs
 from pgwerk.worker.session import Session
@@ -61,6 +64,7 @@ logger = logging.getLogger("pgwerk.worker")
 BURST_PAUSE_SECS = 0.05
 REMINDER_SECS = 10.0
 LEAVING_SECS = 1.0
+GIVING_BACK_SECS = 3.0
 SHORTEST_GRACE_SECS = 0.1
 CANCEL_AGAIN_SECS = 1.0
 GOODBYE_SECS = 3.0
@@ -82,6 +86,7 @@ class Settings:
     shutdown_timeout: float
     burst: bool
     listen: bool
+    exits_hard: bool
 
 
 class Engine:
@@ -113,11 +118,13 @@ class Engine:
         self._settings = settings
         self._executor = executor
         self._hooks = hooks
+        self._grace_secs = max(config.sigterm_grace, SHORTEST_GRACE_SECS)
+        self._departure = Departure(attempts, exits_hard=settings.exits_hard)
         self._runs = Runs(
             attempts,
             executor,
             hooks,
-            grace_secs=max(config.sigterm_grace, SHORTEST_GRACE_SECS),
+            grace_secs=self._grace_secs,
             on_ended=self._on_ended,
         )
         names = Names(config.schema, config.prefix)
@@ -198,8 +205,8 @@ class Engine:
         self._leaving = asyncio.Event()
         # Whether there may be something to claim.
         self._may_find_work = True
-        # Whether a handler still runs that nothing waits for any more.
-        self._left_behind = False
+        # Whether a callback still runs that nothing waits for any more.
+        self._left_callback = False
         # Whether a burst has done before its end what sweeps do.
         self._is_tidy = False
         self._look_for_due_at = 0.0
@@ -246,8 +253,16 @@ class Engine:
             await self._watchdog.stop()
             logger.info("worker %s has stopped", self._settings.worker_id)
 
+    @property
+    def has_left_running(self) -> bool:
+        """Whether something still runs that the worker does not wait for any more."""
+        return self._left_callback or self._departure.leaves_something or bool(self._runs)
+
     def stop(self, *, now: bool = False) -> None:
         """Stop in an orderly way, or as soon as possible."""
+        if now or not self._stopping.is_set():
+            self._departure.begin()
+            self._departure.announce(self._runs.jobs(), 0 if now else self._settings.shutdown_timeout)
         if now:
             self._leave()
         self._stopping.set()
@@ -379,14 +394,14 @@ class Engine:
     def _on_ended(self, running: Running, ran: Ran | None) -> None:
         key, claimed = running.key, running.claimed
         if ran is None:
-            self._left_behind = True
-            if key.is_callback:
-                self._callbacks.left_running(key)
+            self._leave_behind(running)
         elif not isinstance(ran, Attempted):
             self._callbacks.ended(key, ran, running.interruption)
         elif running.interruption is not Interruption.Lost:
-            log_failure(claimed, ran.outcome)
-            self._settler.add(Settlement(claimed.id, claimed.worker_id, claimed.attempts, ran.outcome, ran.max_memory))
+            self._departure.ended(running, ran.outcome)
+            self._settle(
+                Settlement(claimed.id, claimed.worker_id, claimed.attempts, ran.outcome, ran.max_memory), claimed
+            )
         self._wake.set()
 
     def _on_gap(self) -> None:
@@ -468,10 +483,13 @@ class Engine:
 
     async def _drain(self, patience_secs: float) -> None:
         """Let running jobs end, or stop them, and settle what has ended."""
+        self._departure.begin()
         await self._wait_while(lambda: bool(self._runs), patience_secs)
         if self._runs:
             logger.info("stopping %d jobs that still run", len(self._runs))
             self._runs.interrupt(Interruption.Shutdown)
+        if self._settings.exits_hard:
+            await self._drain_for_good()
         while self._runs and not self._leaving.is_set():
             await self._wait_while(lambda: bool(self._runs), REMINDER_SECS)
             for running in self._runs:
@@ -483,6 +501,38 @@ class Engine:
         await self._wait_while(lambda: bool(self._unwritten()), patience_secs)
         if len(self._settler):
             logger.error("%d results could not be settled: their jobs are going to run again", len(self._settler))
+        for running in self._runs:
+            if not running.key.is_callback and running.interruption is not Interruption.Lost:
+                self._departure.left(running)
+        self._departure.sum_up(self._settler.keys())
+
+    async def _drain_for_good(self) -> None:
+        """Do not wait for what cannot be stopped: it ends with the process, and is given back."""
+        await self._wait_while(lambda: any(not running.in_thread for running in self._runs), self._grace_secs)
+        if not self._runs:
+            return
+        self._leave()
+        # They are told once more: now that nobody waits for them, threads let go.
+        self._runs.interrupt(Interruption.Shutdown)
+        await self._wait_while(lambda: bool(self._runs), LEAVING_SECS, leave=False)
+        for running in self._runs:
+            if not running.key.is_callback:
+                self._leave_behind(running)
+                # Whatever it comes to in the time that is left.
+                running.interruption = Interruption.Lost
+        await self._wait_while(lambda: bool(len(self._settler)), GIVING_BACK_SECS, leave=False)
+
+    def _leave_behind(self, running: Running) -> None:
+        """It still runs, and nobody waits for it any more."""
+        if running.key.is_callback:
+            self._left_callback = True
+            self._callbacks.left_running(running.key)
+        elif (settlement := self._departure.left(running)) is not None:
+            self._settle(settlement, running.claimed)
+
+    def _settle(self, settlement: Settlement, claimed: Claimed) -> None:
+        log_failure(claimed, settlement.outcome)
+        self._settler.add(settlement)
 
     async def _wait_while(self, condition: Callable[[], bool], secs: float, *, leave: bool = True) -> None:
         """Wait while the condition holds, so many seconds at most, and, unless told otherwise, not when leaving."""
@@ -507,11 +557,15 @@ class Engine:
                 async with self._claims.use() as connection:
                     await self._strays.give_back(connection)
             # With jobs left behind, the row stays: its lease says when they may be rescued.
-            if not (self._runs or self._left_behind or len(self._settler)):
+            if not (self._has_own_runs() or self._left_callback or len(self._settler)):
                 async with self._results.use() as connection:
                     await self._upkeep.leave(connection)
         except psycopg.Error as error:
             logger.warning("could not take the worker off the list: %s", error)
+
+    def _has_own_runs(self) -> bool:
+        """Whether something still runs that belongs to this worker."""
+        return self._departure.needs_lease or any(run.interruption is not Interruption.Lost for run in self._runs)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -61,16 +61,18 @@ class Running:
         key: What tells it from all others.
         started_at: When it started, in seconds of the monotonic clock.
         interruption: Why the worker stops it; None while it does not.
+        in_thread: Whether its handler is a plain function in a thread, which cannot be stopped.
         hook: The hook that it is in at this moment; None while it is in none.
         task: The task that runs it.
     """
 
-    __slots__ = ("_grace_secs", "_timer", "hook", "interruption", "key", "started_at", "task", "work")
+    __slots__ = ("_grace_secs", "_timer", "hook", "in_thread", "interruption", "key", "started_at", "task", "work")
 
     def __init__(self, work: Work, key: RunKey, grace_secs: float) -> None:
         self.work = work
         self.key = key
         self.hook: str | None = None
+        self.in_thread = False
         self._grace_secs = grace_secs
         self.started_at = time.monotonic()
         self.interruption: Interruption | None = None
@@ -202,12 +204,18 @@ class LoopExecutor:
     async def _call(self, call: Call, running: Running) -> Any:
         if call.is_coroutine:
             return await call.func(*call.args, **call.kwargs)
-        func = functools.partial(call.func, *call.args, **call.kwargs)
-        result, error = await self._threads.run(func, key=running.key)
+        result, error = await self._in_thread(call, running)
         if error is not None:
             raise error
         # A plain function may hand back a coroutine, of a decorator's making for instance.
         return await result if inspect.isawaitable(result) else result
+
+    async def _in_thread(self, call: Call, running: Running) -> tuple[Any, BaseException | None]:
+        running.in_thread = True
+        try:
+            return await self._threads.run(functools.partial(call.func, *call.args, **call.kwargs), key=running.key)
+        finally:
+            running.in_thread = False
 
 
 class ThreadExecutor(LoopExecutor):
@@ -226,10 +234,10 @@ class ThreadExecutor(LoopExecutor):
         return self._threads.stack(running.key) if coroutine is None else coroutine.stack()
 
     async def _call(self, call: Call, running: Running) -> Any:
-        func = functools.partial(call.func, *call.args, **call.kwargs)
         if call.is_coroutine:
+            func = functools.partial(call.func, *call.args, **call.kwargs)
             return await self._await_in_thread(func, running)
-        result, error = await self._threads.run(func, key=running.key)
+        result, error = await self._in_thread(call, running)
         if error is not None:
             raise error
         if inspect.isawaitable(result):

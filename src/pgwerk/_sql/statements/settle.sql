@@ -66,7 +66,8 @@ WITH input AS (
                 h.kept_secs + CASE WHEN j.awaited THEN greatest({awaited_secs} - h.kept_secs, 0) ELSE 0 END
             ) * interval '1 second'
             -- It is unstarted once more, and has its whole time again.
-            WHEN h.given_back AND j.attempts = 1 THEN statement_timestamp() + j.ttl * interval '1 second'
+            WHEN h.given_back AND j.attempts = 1
+                THEN statement_timestamp() + (coalesce(h.delay, 0) + j.ttl) * interval '1 second'
         END,
         key = CASE WHEN h.repeat_delay IS NULL THEN j.key END,
         callback = coalesce(h.callback, j.callback),

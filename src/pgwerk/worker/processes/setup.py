@@ -23,6 +23,7 @@ ATTRIBUTES = (
     "burst",
     "concurrency",
     "dequeue_strategy",
+    "exits_hard",
     "handle_signals",
     "heartbeat_interval",
     "id",

@@ -56,6 +56,15 @@ class WorkerOfChild(BaseWorker):
         """Stop the worker, in an orderly way or at once."""
         self._stop(now)
 
+    @property
+    def has_left_running(self) -> NoReturn:
+        """Only the worker knows.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise _elsewhere()
+
     def report(self) -> NoReturn:
         """Only the worker can report.
 

@@ -35,6 +35,7 @@ class WorkerOptions(TypedDict, total=False):
     scheduler: AnyScheduler | None
     listen: bool
     handle_signals: bool
+    exits_hard: bool
 
 
 class _ChildrenWorker(BaseWorker):
