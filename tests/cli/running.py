@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from pgwerk import SyncWerk
+from pgwerk import Job, SyncWerk
 
 SHOP = '''"""An application and its handlers."""
 
@@ -54,8 +54,15 @@ def sleep(secs=60):
     return secs
 
 
-def leave_mark(name):
-    Path(name).touch()
+def sleep_the_first_time(name, secs=60):
+    if not Path(name).exists():
+        Path(name).touch()
+        time.sleep(secs)
+    return "awake"
+
+
+async def block(secs=60):
+    time.sleep(secs)
 '''
 
 PATIENCE_SECS = 30.0
@@ -130,6 +137,20 @@ class Shop:
         program = Program(command_line(*arguments), self.folder, environment(env))
         self._programs.append(program)
         return program
+
+    def enqueue(self, handler: str, *args: Any, **options: Any) -> str:
+        """Enqueue a job for a function of the shop, and return its id."""
+        job = self.client.enqueue(f"shop.{handler}", *args, **options)
+        assert job is not None
+        return job.id
+
+    def until_status(self, job_id: str, status: str, secs: float = PATIENCE_SECS) -> Job:
+        """Wait until a job has a status, and return it."""
+        deadline = time.monotonic() + secs
+        while (job := self.client.get_job(job_id)).status.value != status:
+            assert time.monotonic() < deadline, f"the job is {job.status.value} after {secs} s, not {status}"
+            time.sleep(0.02)
+        return job
 
     def close(self) -> None:
         """End all that was started."""

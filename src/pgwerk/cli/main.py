@@ -19,8 +19,9 @@ from pgwerk.cli.jobs import jobs
 from pgwerk.cli.migrate import migrate
 from pgwerk.cli.purge import purge
 from pgwerk.cli.shown import visible
+from pgwerk.cli.worker import worker
 
-COMMANDS = (migrate, jobs, job, enqueue, cancel, abort, requeue, delete, purge)
+COMMANDS = (worker, migrate, jobs, job, enqueue, cancel, abort, requeue, delete, purge)
 """In the order of the help text."""
 
 EXIT_CODES = """\b

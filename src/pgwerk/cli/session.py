@@ -63,6 +63,21 @@ class Session:
             self._runner = asyncio.Runner()
         return self._runner.run(result)
 
+    def connect(self) -> None:
+        """Connect the application as it does by itself: with its start-up hooks, and migrating if it does that.
+
+        Raises:
+            SchemaVersionMismatch: The tables are not those of this release.
+        """
+        self.run(self.app.connect)
+        self._is_connected = True
+
+    def disconnect(self) -> None:
+        """Disconnect the application, if it was connected here: its shutdown hooks run."""
+        if self._is_connected:
+            self._is_connected = False
+            self.run(self.app.disconnect)
+
     def __enter__(self) -> Self:
         return self
 
@@ -70,8 +85,7 @@ class Session:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if self._is_connected:
-                self.run(self.app.disconnect)
+            self.disconnect()
         finally:
             if self._runner is not None:
                 self._runner.close()
