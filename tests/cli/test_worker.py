@@ -12,6 +12,7 @@ from psycopg import conninfo
 from tests.cli.running import Program, Shop
 
 from pgwerk import JobStatus
+from pgwerk.cli.entry import main
 from pgwerk.cli.worker import with_app
 
 KINDS = ["async", "thread", "process", "fork"]
@@ -82,6 +83,20 @@ def test_queues(shop: Shop) -> None:
         (["shop:wrok"], "the module shop has no 'wrok'"),
         (["shop:no_client"], "must be a Werk or a SyncWerk"),
         (["nowhere:werk"], "there is no module 'nowhere'"),
+        (["shop:werk", "--log-level", "loud"], "level must be"),
+    ],
+)
+def test_application_that_is_not_there(new_shop: Shop, arguments: list[str], message: str) -> None:
+    """A wrong APP is one line that names it; the exit code is 2, and nothing is changed."""
+    ended = new_shop.run("worker", *arguments)
+    assert (2, "", 1) == (ended.code, ended.stdout, ended.stderr.count("\n"))
+    assert message in ended.stderr
+    assert 0 == new_shop.client.migration_status().version
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["shop"], "'shop' is no application"),
         ([], "which application?"),
         (["shop:werk", "--queues", "a,,b"], "--queues takes names separated by commas, not 'a,,b'"),
@@ -92,16 +107,18 @@ def test_queues(shop: Shop) -> None:
         (["shop:werk", "--reload", "--burst"], "--reload and --burst cannot be given together"),
         (["shop:werk", "--max-jobs-per-child", "5"], "--max-jobs-per-child is for --kind process"),
         (["shop:werk", "--preload", "shop"], "--preload is for --kind process or fork"),
-        (["shop:werk", "--log-level", "loud"], "level must be"),
     ],
 )
-def test_command_line_that_makes_no_sense(new_shop: Shop, arguments: list[str], message: str) -> None:
-    """A wrong APP or option is said in a line that names it; the exit code is 2, and nothing is changed."""
-    ended = new_shop.run("worker", *arguments)
-    assert (2, "") == (ended.code, ended.stdout)
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert 0 == new_shop.client.migration_status().version
+def test_command_line_that_makes_no_sense(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    """A wrong option is refused by its name, before the application is loaded; the exit code is 2."""
+    for name in ("PGWERK_APP", "PGWERK_DSN"):
+        monkeypatch.delenv(name, raising=False)
+    assert 2 == main(["worker", *arguments])
+    said = capsys.readouterr()
+    assert "" == said.out
+    assert message in said.err
 
 
 def test_unreachable_database(new_shop: Shop) -> None:
@@ -127,15 +144,15 @@ def test_tables_that_are_not_migrated(new_shop: Shop) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_ctrl_c_in_the_middle_of_work(shop: Shop, kind: str) -> None:
     """Ctrl-C, which a terminal sends to all processes, lets jobs end that do in time, and gives the others back."""
-    program = started(shop, "--kind", kind, "--shutdown-timeout", "2")
-    short, long = shop.enqueue("nap", 1), shop.enqueue("nap", 60)
+    program = started(shop, "--kind", kind, "--shutdown-timeout", "1")
+    short, long = shop.enqueue("nap", 0.7), shop.enqueue("nap", 60)
     shop.until_status(short, "active")
     shop.until_status(long, "active")
     program.press_ctrl_c()
     ended = program.wait()
     assert (0, "") == (ended.code, ended.stdout)
     assert "SIGINT: stopping; Ctrl-C again stops at once" in ended.stderr
-    assert "stopping: 2 jobs run, and may take 2 s to end" in ended.stderr
+    assert "stopping: 2 jobs run, and may take 1 s to end" in ended.stderr
     assert f"job {long} (shop.nap) was given back" in ended.stderr
     assert "2 jobs ran: 1 ended, 1 given back" in ended.stderr
     assert JobStatus.Complete is shop.client.get_job(short).status
@@ -262,10 +279,13 @@ def test_logging_of_the_application(shop: Shop) -> None:
 
 
 def test_failing_preload(shop: Shop) -> None:
-    """A module that cannot be preloaded is an error that names it."""
-    ended = shop.run("worker", "shop:werk", "--burst", "--kind", "fork", "--preload", "nowhere")
-    assert ended.code != 0
-    assert "nowhere" in ended.stderr
+    """A module that is not there, or cannot be imported, is an error of one line that names it."""
+    command = ["worker", "shop:werk", "--burst", "--log-level", "error", "--kind", "fork", "--preload"]
+    assert (2, "", "werk: --preload: there is no module 'nowhere'\n") == shop.run(*command, "shop,nowhere")
+    shop.write("broken.py", "import nowhere")
+    ended = shop.run(*command, "broken")
+    assert (1, 1) == (ended.code, ended.stderr.count("\n"))
+    assert "No module named 'nowhere'" in ended.stderr
 
 
 def test_cron_without_a_scheduler(shop: Shop) -> None:

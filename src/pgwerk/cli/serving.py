@@ -107,7 +107,7 @@ async def _run(worker: BaseWorker, line: Line | None) -> None:
             # Not from here: this may have come in between while something else was being logged.
             text = "%s: stopping; %s"
             loop.call_soon_threadsafe(logger.info, text, number.name, stopping.how_to_go_on(number))
-        steps.next()
+        steps.on_signal()
 
     def on_order(order: str) -> None:
         steps.at_least(2 if order == NOW else 1)

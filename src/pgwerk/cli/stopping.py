@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -19,21 +20,32 @@ class Steps:
 
     Args:
         steps: What they do. They may be called by a handler of a signal, and from any thread.
+
+    Attributes:
+        taken: How many have been taken.
     """
 
     def __init__(self, *steps: Callable[[], None]) -> None:
         self._steps = steps
+        self._signals = 0
+        # A second signal may come in between while the first one is dealt with, in the same thread.
+        self._lock = threading.RLock()
         self.taken = 0
 
-    def next(self) -> None:
-        """Take the next step; after the last one nothing is left to do."""
-        self.at_least(self.taken + 1)
+    def on_signal(self) -> None:
+        """Take as many steps as signals have come.
+
+        One that comes together with the supervisor's order to stop is the same order, and not one step more.
+        """
+        self._signals += 1
+        self.at_least(self._signals)
 
     def at_least(self, number: int) -> None:
         """Take the steps up to this one that have not been taken."""
-        while self.taken < min(number, len(self._steps)):
-            self.taken += 1
-            self._steps[self.taken - 1]()
+        with self._lock:
+            while self.taken < min(number, len(self._steps)):
+                self.taken += 1
+                self._steps[self.taken - 1]()
 
 
 @contextlib.contextmanager

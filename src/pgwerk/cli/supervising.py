@@ -74,8 +74,8 @@ class Supervisor:
             loop.call_soon_threadsafe(self._report)
 
         many = "1 worker process" if self._count == 1 else f"{self._count} worker processes"
-        logger.info("pid %d supervises %s", os.getpid(), many)
         with stopping.signals_handled(on_signal, on_report):
+            logger.info("pid %d supervises %s", os.getpid(), many)
             looking = asyncio.create_task(self._look_for_changes())
             try:
                 async with asyncio.TaskGroup() as places:
@@ -191,7 +191,7 @@ class Supervisor:
                 len(self._children),
                 stopping.how_to_go_on(number),
             )
-        self._steps.next()
+        self._steps.on_signal()
 
     def _report(self) -> None:
         for child in self._children.values():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +151,7 @@ def worker(
         return _supervise(processes, log, burst=options["burst"], reload=reload)
 
     def make_worker(app: App) -> BaseWorker:
+        _check_modules(options.get("preload", ()))
         scheduler = {} if cron is None else {"scheduler": choose_scheduler(app, cron)}
         return _worker_class(kind)(app, exits_hard=True, handle_signals=False, **scheduler, **options)
 
@@ -161,6 +164,13 @@ def _check(kind: str, options: dict[str, Any], *, reload: bool) -> None:
             raise Failure(f"--{name.replace('_', '-')} is for --kind {' or '.join(kinds)}", USAGE)
     if reload and options["burst"]:
         raise Failure("--reload and --burst cannot be given together", USAGE)
+
+
+def _check_modules(names: Iterable[str]) -> None:
+    """Refuse modules that are not there. They are imported elsewhere, where it cannot be said in a line."""
+    for name in names:
+        if importlib.util.find_spec(name.partition(".")[0]) is None:
+            raise Failure(f"--preload: there is no module {name!r}", USAGE)
 
 
 def _supervise(processes: int, log: LogOptions, *, burst: bool, reload: bool) -> int:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from pgwerk._core.failures import exception_line
 from pgwerk.worker.processes import frames
 from pgwerk.worker.processes.channel import Channel
 from pgwerk.worker.processes.children import Child, NotForked, NurseryDied
@@ -164,7 +165,9 @@ class Nursery:
             self._ready.set_result(body.decode("utf-8", "replace"))
         elif kind is Kind.Failed:
             text = body.decode("utf-8", "replace")
-            self._ready.set_exception(NurseryError(f"the process that forks the children cannot start:\n{text}"))
+            error = NurseryError(f"the process that forks the children cannot start: {exception_line(text)}")
+            error.add_note(text)
+            self._ready.set_exception(error)
         elif kind is Kind.Forked:
             number, pid = frames.FORKED.unpack(body)
             self._children[number].pid = pid
