@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
-from tests.cli.running import Shop
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from tests.cli.running import Shop, command_line, environment
+
+from pgwerk.cli.entry import main
+from pgwerk.cli.main import COMMANDS
+
+SILENT_SHOP = """
+from pgwerk import SyncWerk, Werk
+werk = Werk({dsn!r})
+sync_werk = SyncWerk({dsn!r})
+"""
+
+
+@pytest.fixture
+def silence() -> Iterator[str]:
+    """The connection string of a server that takes connections, and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield f"host=127.0.0.1 port={listener.getsockname()[1]} sslmode=disable gssencmode=disable user=me dbname=shop"
 
 
 def test_app_of_either_flavour(shop: Shop) -> None:
@@ -11,8 +37,135 @@ def test_app_of_either_flavour(shop: Shop) -> None:
         assert 0 == shop.run("migrate", name, "--check").code
 
 
-def test_unknown_app(shop: Shop) -> None:
-    """A wrong APP is one line that names those that there are."""
-    ended = shop.run("migrate", "shop:wrok")
-    assert (2, "") == (ended.code, ended.stdout)
-    assert "werk: the module shop has no 'wrok': its clients are careful, sync_werk, werk\n" == ended.stderr
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        ([], {"PGWERK_APP": "shop:werk"}),
+        ([], {"PGWERK_APP": "shop:werk", "PGWERK_DSN": "dbname=nowhere"}),
+        (["shop:werk"], {"PGWERK_APP": "nowhere:werk"}),
+        ([], {"PGWERK_DSN": "{dsn}", "PGWERK_SCHEMA": "{schema}"}),
+        (["--dsn", "{dsn}"], {"PGWERK_APP": "nowhere:werk", "PGWERK_SCHEMA": "{schema}"}),
+        (["--dsn", "{dsn}", "--schema", "{schema}"], {"PGWERK_SCHEMA": "nowhere"}),
+        (["--dsn", "{dsn}", "--schema", "{schema}", "--prefix", "_pgwerk"], {"PGWERK_PREFIX": "nowhere"}),
+    ],
+)
+def test_where_the_application_is_said(shop: Shop, arguments: list[str], variables: dict[str, str]) -> None:
+    """The command line comes first, then the environment; there, APP comes before a connection string."""
+    names = {"dsn": shop.dsn, "schema": shop.schema}
+    env = {name: value.format(**names) for name, value in variables.items()}
+    ended = shop.run("migrate", "--check", *(argument.format(**names) for argument in arguments), env=env)
+    assert (0, "") == (ended.code, ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shop:wrok"], "the module shop has no 'wrok': its clients are careful, sync_werk, werk"),
+        (["shop:no_client"], "shop:no_client must be a Werk or a SyncWerk, and is a int"),
+        (["nowhere.at:all"], "there is no module 'nowhere' here: werk looks in {folder} first"),
+        (["broken:werk"], "broken cannot be imported: ValueError: no luck (--debug shows where)"),
+        (
+            ["wrong:werk"],
+            "wrong cannot be imported: SyntaxError: invalid syntax (wrong.py, line 1) (--debug shows where)",
+        ),
+        (["missing:werk"], "missing cannot be imported: No module named 'nowhere' (--debug shows where)"),
+        (["shop:werk", "--dsn", ""], "give either the application, shop:werk, or --dsn, and not both"),
+        (["shop:werk", "--schema", "a"], "--schema and --prefix go with --dsn: shop:werk has its own"),
+        (["shop.werk"], "'shop.werk' is no application: APP is module:attribute"),
+        (
+            ["--dsn", "nonsense"],
+            "dsn is not a valid connection string; it looks like postgresql://user@host:5432/database",
+        ),
+        ([], "which application? Name it as module:attribute, or pass --dsn, or set PGWERK_APP or PGWERK_DSN"),
+    ],
+)
+def test_wrong_app(new_shop: Shop, arguments: list[str], message: str) -> None:
+    """An application that cannot be loaded is one line that says what is wrong with it; the exit code is 2."""
+    new_shop.write("broken.py", "raise ValueError('no luck')")
+    new_shop.write("wrong.py", "= 1")
+    new_shop.write("missing.py", "import nowhere")
+    ended = new_shop.run("migrate", *arguments)
+    assert (2, "", f"werk: {message.format(folder=new_shop.folder)}\n") == ended
+
+
+def test_debug(new_shop: Shop) -> None:
+    """--debug shows the traceback, and then the line."""
+    new_shop.write("broken.py", "raise ValueError('no luck')")
+    ended = new_shop.run("migrate", "broken:werk", "--debug")
+    assert 2 == ended.code
+    assert 'broken.py", line 1' in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("werk: broken cannot be imported")
+
+
+def test_current_directory_can_be_imported_from(shop: Shop) -> None:
+    """That holds for a script as well, whose own folder comes first, and for handlers of a --dsn."""
+    installed = {"PYTHONSAFEPATH": "1"}
+    assert 0 == shop.run("migrate", "shop:werk", "--check", env=installed).code
+    job_id = shop.enqueue("add")
+    ended = shop.run("worker", "--dsn", shop.dsn, "--schema", shop.schema, "--burst", env=installed)
+    assert 0 == ended.code
+    assert 3 == shop.client.get_job(job_id).result
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_packages_of_the_extra_are_missing(missing: str) -> None:
+    """Without the packages of the extra, a line names the one that is missing and the command that installs it."""
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; from pgwerk.cli.entry import main; sys.exit(main(['--help']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), check=False
+    )
+    said = f"werk: the package {missing} is not installed: pip install click rich\n"
+    assert (2, "", said) == (ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_help(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command says what it does, with an example, in 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert 0 == main([command, "--help"])
+    said = capsys.readouterr().out
+    assert f"Example: werk {command}" in said
+    assert 80 >= max(map(len, said.splitlines()))
+    assert main(["--help"]) == 0
+    assert command in capsys.readouterr().out
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that does not exist is a usage error."""
+    assert 2 == main(["wrok"])
+    assert "No such command 'wrok'" in capsys.readouterr().err
+
+
+def test_reader_that_has_seen_enough(new_shop: Shop) -> None:
+    """`werk ... | head` ends without a complaint, whatever of its output is read."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            command_line("migrate", "shop:werk", "--sql"),
+            cwd=new_shop.folder,
+            env=environment({"PYTHONUNBUFFERED": ""}),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (0, "") == (ended.returncode, ended.stderr)
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("app", ["silent:werk", "silent:sync_werk", "slow:werk"])
+def test_ctrl_c(new_shop: Shop, silence: str, app: str) -> None:
+    """Ctrl-C ends a command with the exit code 130 and without a traceback, whatever it waits for."""
+    new_shop.write("silent.py", SILENT_SHOP.format(dsn=silence) + "print('loaded', flush=True)")
+    new_shop.write("slow.py", "print('loaded', flush=True)\nimport time\ntime.sleep(60)")
+    program = new_shop.start("migrate", app)
+    program.wait_for_line("loaded", stream="stdout")
+    program.send(signal.SIGINT)
+    ended = program.wait(10)
+    assert (130, "") == (ended.code, ended.stderr.strip())

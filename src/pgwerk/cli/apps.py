@@ -64,11 +64,12 @@ class Target:
         )
 
     def load(self) -> App:
-        """Import or make the application.
+        """Import or make the application. The current directory can be imported from, by handlers as well.
 
         Raises:
             Failure: There is no such application.
         """
+        let_import_from_here()
         if self.name is None:
             # Nothing is known about it, so nothing is changed unasked: `werk migrate` makes the tables.
             return SyncWerk(self.dsn or "", schema=self.schema, prefix=self.prefix, auto_migrate=False)
@@ -80,8 +81,14 @@ def looks_like_app(word: str) -> bool:
     return _NAMED.fullmatch(word) is not None
 
 
+def let_import_from_here() -> None:
+    """Let the current directory be imported from, which an installed script does not do by itself."""
+    if "" not in sys.path and (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+
+
 def load_app(name: str) -> App:
-    """Import `module:attribute`. The current directory can be imported from.
+    """Import `module:attribute`.
 
     Raises:
         Failure: The module or the attribute does not exist, or is no client.
@@ -99,8 +106,6 @@ def load(name: str) -> object:
         Failure: The module or the attribute does not exist.
     """
     module_name, _, path = name.partition(":")
-    if "" not in sys.path and (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
     try:
         found: object = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

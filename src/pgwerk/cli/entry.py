@@ -13,8 +13,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from pgwerk.cli.main import run
     except ModuleNotFoundError as error:
-        if error.name not in NEEDED:
+        package = (error.name or "").partition(".")[0]
+        if package not in NEEDED:
             raise
-        sys.stderr.write(f"werk: the package {error.name} is not installed: pip install {' '.join(NEEDED)}\n")
+        sys.stderr.write(f"werk: the package {package} is not installed: pip install {' '.join(NEEDED)}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     return run(sys.argv[1:] if arguments is None else arguments)

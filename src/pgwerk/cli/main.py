@@ -69,6 +69,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with werk.make_context("werk", list(arguments)) as context:
             result = werk.invoke(context)
+            # Here, and not when the interpreter ends: whoever reads may be gone.
+            sys.stdout.flush()
             return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
