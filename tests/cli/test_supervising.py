@@ -16,6 +16,12 @@ from pgwerk import JobStatus
 from pgwerk.cli.children import ending
 from pgwerk.cli.supervising import LONGEST_PAUSE_SECS, pause
 
+SHORT = """
+import pgwerk.cli.serving, shop
+pgwerk.cli.serving.LAST_SECS = 0.5
+werk = shop.Werk(shop.DSN, schema=shop.werk.config.schema, config={"sigterm_grace": 0.5})
+"""
+
 pytestmark = pytest.mark.posix
 
 
@@ -140,11 +146,7 @@ def test_report(shop: Shop) -> None:
 @pytest.mark.parametrize("handler", ["nap", "block"])
 def test_no_process_outlives_the_supervisor(shop: Shop, handler: str) -> None:
     """When the supervisor is killed, the processes stop in order; one that cannot be stopped ends all the same."""
-    shop.write(
-        "short.py",
-        "import pgwerk.cli.serving, shop\npgwerk.cli.serving.LAST_SECS = 1\n"
-        "werk = shop.Werk(shop.DSN, schema=shop.werk.config.schema, config={'sigterm_grace': 0.5})\n",
-    )
+    shop.write("short.py", SHORT)
     program = started(shop, 2, app="short:werk")
     job_id = shop.enqueue(handler)
     shop.until_status(job_id, "active")

@@ -29,6 +29,12 @@ from shop import DSN, werk as shops
 werk = Werk(DSN, schema=shops.config.schema, log_level="WARNING")
 """
 
+SHORT = """
+import pgwerk.cli.serving, shop
+pgwerk.cli.serving.LAST_SECS = 0.2
+werk = shop.Werk(shop.DSN, schema=shop.werk.config.schema, config={"sigterm_grace": 0.4})
+"""
+
 HOOKS = """
 import shop
 werk = shop.werk
@@ -231,6 +237,32 @@ def test_blocked_event_loop(shop: Shop) -> None:
         program.send(signal.SIGTERM)
         time.sleep(0.1)  # signals of one kind that come at once are one
     assert 130 == program.wait(5).code
+
+
+@pytest.mark.posix
+def test_last_resort(shop: Shop) -> None:
+    """A worker that does not stop, because its event loop is blocked for good, is ended after a while."""
+    shop.write("short.py", SHORT)
+    program = started(shop, "--shutdown-timeout", "0.1", app="short:werk")
+    job_id = shop.enqueue("block")
+    program.wait_for_line("the event loop has been blocked")
+    program.send(signal.SIGTERM)
+    ended = program.wait(10)
+    assert 1 == ended.code
+    assert "has not ended 1.2 s after it was told to, and is ended" in ended.stderr
+    assert JobStatus.Active is shop.client.get_job(job_id).status
+
+
+@pytest.mark.posix
+def test_ignored_signal_stays_ignored(shop: Shop) -> None:
+    """A worker that was started with nohup goes on when its terminal is closed."""
+    shop.write("deaf.py", "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\nfrom shop import werk")
+    program = started(shop, app="deaf:werk")
+    program.send(signal.SIGHUP)
+    assert 3 == shop.until_status(shop.enqueue("add"), "complete").result
+    program.send(signal.SIGTERM)
+    ended = program.wait()
+    assert (0, False) == (ended.code, "SIGHUP" in ended.stderr)
 
 
 @pytest.mark.posix

@@ -22,7 +22,7 @@ from pgwerk.cli.apps import App
 from pgwerk.cli.failures import INTERRUPTED
 from pgwerk.cli.reloading import source_folder
 from pgwerk.cli.session import Session
-from pgwerk.cli.stopping import Steps
+from pgwerk.cli.stopping import LastResort, Steps
 from pgwerk.cli.supervised import NOW, READY, WATCH, Line
 
 logger = logging.getLogger("pgwerk.cli")
@@ -31,7 +31,7 @@ HOOKS_SECS = 3.0
 """What the shutdown hooks may take when handlers still run: their jobs start elsewhere soon."""
 
 LAST_SECS = 15.0
-"""What a worker may take to end, beside the time that it gives its jobs."""
+"""What a worker may take to end, beside the time that it gives its jobs and the database."""
 
 
 @frozen
@@ -100,7 +100,13 @@ def describe(worker: BaseWorker) -> str:
 
 async def _run(worker: BaseWorker, line: Line | None) -> None:
     loop = asyncio.get_running_loop()
-    steps = Steps(worker.stop, lambda: worker.stop(now=True), lambda: os._exit(INTERRUPTED))
+    last_resort = _last_resort(worker)
+
+    def stop() -> None:
+        last_resort.begin()
+        worker.stop()
+
+    steps = Steps(stop, lambda: worker.stop(now=True), lambda: os._exit(INTERRUPTED))
 
     def on_signal(number: signal.Signals) -> None:
         if steps.taken == 0:
@@ -109,18 +115,31 @@ async def _run(worker: BaseWorker, line: Line | None) -> None:
             loop.call_soon_threadsafe(logger.info, text, number.name, stopping.how_to_go_on(number))
         steps.on_signal()
 
-    def on_order(order: str) -> None:
-        steps.at_least(2 if order == NOW else 1)
-
     def begin() -> None:
         if line is not None:
-            line.obey(on_order, worker.shutdown_timeout + worker.app.config.sigterm_grace + LAST_SECS)
+            line.obey(lambda order: steps.at_least(2 if order == NOW else 1))
             line.say(READY)
 
-    with stopping.signals_handled(on_signal, worker.report):
-        # By then it runs, and can be stopped.
-        loop.call_soon(begin)
-        await worker.run()
+    try:
+        with stopping.signals_handled(on_signal, worker.report):
+            # By then it runs, and can be stopped.
+            loop.call_soon(begin)
+            await worker.run()
+    finally:
+        last_resort.end()
+
+
+def _last_resort(worker: BaseWorker) -> LastResort:
+    """Ends the process when the worker does not: a handler that blocks the event loop keeps it from stopping."""
+    # Jobs that run are waited for, and then the database that is to hear of them.
+    secs = 2 * (worker.shutdown_timeout + worker.app.config.sigterm_grace) + LAST_SECS
+
+    def end() -> None:
+        text = "the worker has not ended %g s after it was told to, and is ended: its jobs are going to be rescued"
+        logger.critical(text, secs)
+        _exit(1)
+
+    return LastResort(secs, end)
 
 
 def _source_folder(session: Session) -> str | None:

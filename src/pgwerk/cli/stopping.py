@@ -6,6 +6,7 @@ The first one asks for an orderly stop, the second one for a stop at once, the t
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -48,6 +49,40 @@ class Steps:
                 self._steps[self.taken - 1]()
 
 
+class LastResort:
+    """Has something done when the end does not come in time.
+
+    Its thread is there from the beginning: a handler of a signal, which may come in between while another thread is
+    being started, must not start one.
+
+    Args:
+        secs: How long to wait, from the order to stop on.
+        func: What to do then, in a thread.
+    """
+
+    def __init__(self, secs: float, func: Callable[[], None]) -> None:
+        self._secs = secs
+        self._func = func
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
+        threading.Thread(target=self._wait, name="pgwerk-last-resort", daemon=True).start()
+
+    def begin(self) -> None:
+        """The order to stop was given. May be called by a handler of a signal."""
+        self._news.put(None)
+
+    def end(self) -> None:
+        """All has ended."""
+        self._news.put(None)
+        self._news.put(None)
+
+    def _wait(self) -> None:
+        self._news.get()
+        try:
+            self._news.get(timeout=self._secs)
+        except queue.Empty:
+            self._func()
+
+
 @contextlib.contextmanager
 def signals_handled(on_stop: Callable[[signal.Signals], None], on_report: Callable[[], None]) -> Iterator[None]:
     """Have functions called for the signals that stop a program, and for the one that asks for a report.
@@ -63,8 +98,8 @@ def signals_handled(on_stop: Callable[[signal.Signals], None], on_report: Callab
         handlers[REPORT_SIGNAL] = lambda *_: on_report()
     before = {}
     for number, handler in handlers.items():
-        if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
-            continue  # nohup: the program is to outlive its terminal
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue  # by nohup, or by a shell that has started it in the background
         before[number] = signal.signal(number, handler)
     try:
         yield

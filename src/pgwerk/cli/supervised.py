@@ -14,7 +14,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 
 logger = logging.getLogger("pgwerk.cli")
@@ -44,7 +43,6 @@ class Line:
         self._lock = threading.Lock()
         self._orders: list[str] = []
         self._obey: Callable[[str], None] | None = None
-        self._last_secs = 0.0
         threading.Thread(target=self._listen, name="pgwerk-supervised", daemon=True).start()
 
     @classmethod
@@ -67,15 +65,10 @@ class Line:
         with contextlib.suppress(OSError):
             self._socket.sendall(f"{what} {about}\n".encode())
 
-    def obey(self, func: Callable[[str], None], last_secs: float) -> None:
-        """Have a function called with each order, from a thread; also with those that have come already.
-
-        Args:
-            func: The function.
-            last_secs: Seconds after which the process is ended, when it has not ended without its supervisor.
-        """
+    def obey(self, func: Callable[[str], None]) -> None:
+        """Have a function called with each order, from a thread; also with those that have come already."""
         with self._lock:
-            self._obey, self._last_secs = func, last_secs
+            self._obey = func
             for order in self._orders:
                 func(order)
 
@@ -86,9 +79,6 @@ class Line:
         if not self._orders:
             logger.warning("the supervisor is gone: stopping")
         self._on_order(STOP)
-        # A handler that blocks the event loop cannot be stopped. Without a supervisor, nobody else sees to that.
-        time.sleep(self._last_secs)
-        os._exit(1)
 
     def _on_order(self, order: str) -> None:
         with self._lock:

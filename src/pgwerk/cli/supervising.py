@@ -16,6 +16,7 @@ import logging
 import os
 import random
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -165,9 +166,13 @@ class Supervisor:
 
     async def _look_for_changes(self) -> None:
         """Start the processes again when their source has changed."""
+        took = 0.0
         while self._sources is not None:
-            await asyncio.sleep(LOOK_SECS)
+            # In a large folder, not all of the time is spent on looking.
+            await asyncio.sleep(max(LOOK_SECS, 5 * took))
+            began = time.monotonic()
             changed = self._sources.changed()
+            took = time.monotonic() - began
             if changed and not self._over.is_set():
                 more = f" and {len(changed) - 1} more files" if len(changed) > 1 else ""
                 logger.info("%s%s changed: starting again", changed[0], more)

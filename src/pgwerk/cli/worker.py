@@ -140,8 +140,8 @@ def worker(
     """Run jobs until told to stop.
 
     The first SIGINT (Ctrl-C) or SIGTERM stops it in order: it claims nothing more, lets its jobs end, and gives back
-    those that take longer than --shutdown-timeout. A second one gives back at once what still runs. SIGUSR1 logs what
-    runs, with stacks.
+    those that take longer than --shutdown-timeout. A second one gives back at once what still runs, and a third one
+    ends the process. SIGUSR1 logs what runs, with stacks.
     """
     line = Line.take_up()
     log = LogOptions(log_level, log_format, log_color)
