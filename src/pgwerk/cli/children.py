@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
-from pgwerk.cli.supervised import READY, VARIABLE
+from pgwerk.cli.supervised import NOW, READY, STOP, VARIABLE
 
 
 class Child:
@@ -82,10 +82,13 @@ class Child:
             loop.remove_reader(self._socket)
             self._socket.close()
 
-    def order(self, word: str) -> None:
-        """Give it an order, if it can hear that."""
-        with contextlib.suppress(OSError):
-            self._socket.send(f"{word}\n".encode())
+    def order_stop(self) -> None:
+        """Have it stop in order; to be told so twice is no different."""
+        self._say(STOP)
+
+    def order_stop_now(self) -> None:
+        """Have it give back at once what it runs."""
+        self._say(NOW)
 
     def report(self) -> None:
         """Have it log what it runs. Before it is ready, the signal would kill it."""
@@ -97,6 +100,10 @@ class Child:
         """Kill it, and what it has started in its process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    def _say(self, word: str) -> None:
+        with contextlib.suppress(OSError):  # it is dead, and that is going to be noticed
+            self._socket.send(f"{word}\n".encode())
 
     def _hear(self, on_word: Callable[[str, str], None]) -> None:
         try:

@@ -25,7 +25,7 @@ from pgwerk.cli.children import Child, ending
 from pgwerk.cli.failures import INTERRUPTED, SCHEMA, USAGE
 from pgwerk.cli.reloading import Sources
 from pgwerk.cli.stopping import Steps
-from pgwerk.cli.supervised import NOW, READY, STOP, WATCH
+from pgwerk.cli.supervised import READY, WATCH
 
 logger = logging.getLogger("pgwerk.cli")
 
@@ -74,9 +74,8 @@ class Supervisor:
         def on_report() -> None:
             loop.call_soon_threadsafe(self._report)
 
-        many = "1 worker process" if self._count == 1 else f"{self._count} worker processes"
         with stopping.signals_handled(on_signal, on_report):
-            logger.info("pid %d supervises %s", os.getpid(), many)
+            logger.info("pid %d supervises %s", os.getpid(), _processes(self._count))
             looking = asyncio.create_task(self._look_for_changes())
             try:
                 async with asyncio.TaskGroup() as places:
@@ -84,7 +83,8 @@ class Supervisor:
                         places.create_task(self._keep(number))
             finally:
                 looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await looking
         logger.info("the worker processes have ended")
         return self._code
 
@@ -111,8 +111,9 @@ class Supervisor:
 
     async def _live(self, child: Child) -> int:
         self._children[child.number] = child
-        if self._over.is_set():  # meanwhile
-            child.order(STOP)
+        if self._over.is_set():
+            # While it was being started. It has not heard of that.
+            (child.order_stop, child.order_stop_now, child.kill)[max(self._steps.taken, 1) - 1]()
         try:
             return await child.live(self._on_word)
         finally:
@@ -178,7 +179,7 @@ class Supervisor:
                 logger.info("%s%s changed: starting again", changed[0], more)
                 for child in self._children.values():
                     child.is_replaced = True
-                    child.order(STOP)
+                    child.order_stop()
                 self._wake()
 
     def _wake(self) -> None:
@@ -190,12 +191,8 @@ class Supervisor:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._steps.taken == 0:
-            logger.info(
-                "%s: stopping %d worker processes; %s",
-                number.name,
-                len(self._children),
-                stopping.how_to_go_on(number),
-            )
+            what = _processes(len(self._children))
+            logger.info("%s: stopping %s; %s", number.name, what, stopping.how_to_go_on(number))
         self._steps.on_signal()
 
     def _report(self) -> None:
@@ -211,11 +208,11 @@ class Supervisor:
         self._may_follow.set()
         self._wake()
         for child in self._children.values():
-            child.order(STOP)
+            child.order_stop()
 
     def _stop_now(self) -> None:
         for child in self._children.values():
-            child.order(NOW)
+            child.order_stop_now()
 
     def _kill(self) -> None:
         self._code = INTERRUPTED
@@ -235,3 +232,7 @@ def pause(failures: int, chance: float) -> float:
     """
     ceiling = min(FIRST_PAUSE_SECS * 2.0 ** min(failures - 1, 10), LONGEST_PAUSE_SECS)
     return ceiling / 2 * (1 + chance)
+
+
+def _processes(count: int) -> str:
+    return "1 worker process" if count == 1 else f"{count} worker processes"

@@ -486,7 +486,7 @@ class Engine:
         self._departure.begin()
         await self._wait_while(lambda: bool(self._runs), patience_secs)
         if self._runs:
-            logger.info("the time is over: stopping what still runs (%d)", len(self._runs))
+            logger.info("stopping what still runs (%d)", len(self._runs))
             self._runs.interrupt(Interruption.Shutdown)
         if self._settings.exits_hard:
             await self._drain_for_good()
