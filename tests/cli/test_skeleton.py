@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from tests.cli.running import Shop, command_line, environment
+from tests.cli.running import PATIENCE_SECS, Shop, command_line, environment
 
 from pgwerk.cli.entry import main
 from pgwerk.cli.main import COMMANDS
@@ -23,12 +23,13 @@ sync_werk = SyncWerk({dsn!r})
 
 
 @pytest.fixture
-def silence() -> Iterator[str]:
-    """The connection string of a server that takes connections, and never says a word."""
+def listener() -> Iterator[socket.socket]:
+    """A server that takes connections, and never says a word."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        yield f"host=127.0.0.1 port={listener.getsockname()[1]} sslmode=disable gssencmode=disable user=me dbname=shop"
+        listener.settimeout(PATIENCE_SECS)
+        yield listener
 
 
 def test_app_of_either_flavour(shop: Shop) -> None:
@@ -159,12 +160,26 @@ def test_reader_that_has_seen_enough(new_shop: Shop) -> None:
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("app", ["silent:werk", "silent:sync_werk", "slow:werk"])
-def test_ctrl_c(new_shop: Shop, silence: str, app: str) -> None:
-    """Ctrl-C ends a command with the exit code 130 and without a traceback, whatever it waits for."""
-    new_shop.write("silent.py", SILENT_SHOP.format(dsn=silence) + "print('loaded', flush=True)")
-    new_shop.write("slow.py", "print('loaded', flush=True)\nimport time\ntime.sleep(60)")
+@pytest.mark.parametrize("app", ["silent:werk", "silent:sync_werk"])
+def test_ctrl_c(new_shop: Shop, listener: socket.socket, app: str) -> None:
+    """Ctrl-C ends a command that waits for the database with the exit code 130, and without a traceback."""
+    port = listener.getsockname()[1]
+    dsn = f"host=127.0.0.1 port={port} sslmode=disable gssencmode=disable user=me dbname=shop"
+    new_shop.write("silent.py", SILENT_SHOP.format(dsn=dsn))
     program = new_shop.start("migrate", app)
+    connection, _ = listener.accept()
+    with connection:
+        assert connection.recv(1000)
+        program.send(signal.SIGINT)
+        ended = program.wait(10)
+    assert (130, "") == (ended.code, ended.stderr.strip())
+
+
+@pytest.mark.posix
+def test_ctrl_c_while_the_application_is_loaded(new_shop: Shop) -> None:
+    """Ctrl-C ends a command in the middle of an import in the same way."""
+    new_shop.write("slow.py", "print('loaded', flush=True)\nimport time\ntime.sleep(60)")
+    program = new_shop.start("migrate", "slow:werk")
     program.wait_for_line("loaded", stream="stdout")
     program.send(signal.SIGINT)
     ended = program.wait(10)
