@@ -22,7 +22,17 @@ from pgwerk._core.errors import (
     SerializationError,
     WerkError,
 )
-from pgwerk._core.insights import MigrationStatus
+from pgwerk._core.insights import (
+    Finding,
+    MigrationStatus,
+    Overview,
+    Percentiles,
+    QueueStats,
+    RunningJob,
+    ServerInfo,
+    TableInfo,
+    WorkerInfo,
+)
 from pgwerk._core.logs import configure_logging
 from pgwerk._core.models import (
     Callback,
@@ -61,6 +71,7 @@ __all__ = [
     "Enqueuer",
     "ExecutionStatus",
     "FailureMode",
+    "Finding",
     "ForkWorker",
     "FunctionNotAllowed",
     "HandlerNotFound",
@@ -72,23 +83,30 @@ __all__ = [
     "JobStatus",
     "JobTimeout",
     "MigrationStatus",
+    "Overview",
+    "Percentiles",
     "PickleSerializer",
     "ProcessWorker",
+    "QueueStats",
     "Repeat",
     "Retry",
+    "RunningJob",
     "Schedule",
     "ScheduleNotFound",
     "SchemaVersionMismatch",
     "SerializationError",
     "Serializer",
+    "ServerInfo",
     "SyncCronScheduler",
     "SyncEnqueuer",
     "SyncWerk",
+    "TableInfo",
     "ThreadWorker",
     "Undecodable",
     "Werk",
     "WerkConfig",
     "WerkError",
+    "WorkerInfo",
     "configure_logging",
 ]
 

@@ -13,8 +13,10 @@ from psycopg.pq import TransactionStatus
 from pgwerk._async import _compat
 from pgwerk._async.aftermath import Aftermath
 from pgwerk._async.connections import Connection, Connections, Cursor, Pool
+from pgwerk._async.diagnosing import Diagnosis
 from pgwerk._async.enqueuer import Enqueuer, Options
 from pgwerk._async.inline import Inline
+from pgwerk._async.inspecting import Inspector
 from pgwerk._async.jobs import Jobs
 from pgwerk._async.lifecycle import F, Lifecycle
 from pgwerk._async.listening import Listener
@@ -128,6 +130,8 @@ class Werk(Operations):
         sender = Sender(statements)
         aftermath = Aftermath(sender)
         self._management = Management(self._connections, sender, aftermath)
+        self._inspector = Inspector(self._connections, sender, self._migrator, self._names, self.config)
+        self._diagnosis = Diagnosis(self._inspector)
         self._preparation = Preparation(self.config, self.serializer, allowed=self._allowed)
         self._jobs = Jobs(self._connections, statements, aftermath, self._preparation, self.serializer)
         self._listener = Listener(self._connections, self._names.done_channel)

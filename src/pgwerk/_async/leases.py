@@ -6,12 +6,10 @@ the lease has run out, the jobs are rescued by others.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import psycopg
@@ -20,6 +18,7 @@ from pgwerk._async import _compat
 from pgwerk._async.connections import Connection, Connections
 from pgwerk._async.sending import Sender
 from pgwerk._core.claimed import Claimed
+from pgwerk._core.version import pgwerk_version
 
 logger = logging.getLogger("pgwerk.leases")
 
@@ -109,14 +108,6 @@ def worker_row(
         "pid": os.getpid(),
         "queues": list(queues),
         "concurrency": concurrency,
-        "version": _version(),
+        "version": pgwerk_version(),
         "lease_secs": 3.0 * heartbeat_interval,
     }
-
-
-@functools.cache
-def _version() -> str:
-    try:
-        return metadata.version("pgwerk")
-    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pgwerk._async.connections import Connections
 from pgwerk._async.managing import Progress
+from pgwerk._async.overseeing import Overseeing
 from pgwerk._async.reading import Reading
 from pgwerk._async.schedules import Schedules
 from pgwerk._async.sweeping import Sweeper
@@ -16,7 +17,7 @@ from pgwerk._core.errors import WerkError
 from pgwerk._core.models import Job, JobStatus
 
 
-class Operations(Reading):
+class Operations(Reading, Overseeing):
     """The methods for those who look after jobs. The client that inherits them makes what they hand over to."""
 
     config: WerkConfig

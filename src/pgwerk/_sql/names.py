@@ -24,6 +24,7 @@ INDEXES = (
     "jobs_running_group",
     "jobs_expiry",
     "jobs_callbacks",
+    "executions_ended",
     "dependencies_parent",
 )
 CHANNELS = ("ready", "done")

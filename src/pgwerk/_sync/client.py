@@ -42,8 +42,10 @@ from pgwerk._sql import Names, Statements
 from pgwerk._sync import _compat
 from pgwerk._sync.aftermath import Aftermath
 from pgwerk._sync.connections import Connection, Connections, Cursor, Pool
+from pgwerk._sync.diagnosing import Diagnosis
 from pgwerk._sync.enqueuer import Options, SyncEnqueuer
 from pgwerk._sync.inline import Inline
+from pgwerk._sync.inspecting import Inspector
 from pgwerk._sync.jobs import Jobs
 from pgwerk._sync.lifecycle import F, Lifecycle
 from pgwerk._sync.listening import Listener
@@ -131,6 +133,8 @@ class SyncWerk(Operations):
         sender = Sender(statements)
         aftermath = Aftermath(sender)
         self._management = Management(self._connections, sender, aftermath)
+        self._inspector = Inspector(self._connections, sender, self._migrator, self._names, self.config)
+        self._diagnosis = Diagnosis(self._inspector)
         self._preparation = Preparation(self.config, self.serializer, allowed=self._allowed)
         self._jobs = Jobs(self._connections, statements, aftermath, self._preparation, self.serializer)
         self._listener = Listener(self._connections, self._names.done_channel)

@@ -14,12 +14,13 @@ from pgwerk._core.errors import WerkError
 from pgwerk._core.models import Job, JobStatus
 from pgwerk._sync.connections import Connections
 from pgwerk._sync.managing import Progress
+from pgwerk._sync.overseeing import Overseeing
 from pgwerk._sync.reading import Reading
 from pgwerk._sync.schedules import Schedules
 from pgwerk._sync.sweeping import Sweeper
 
 
-class Operations(Reading):
+class Operations(Reading, Overseeing):
     """The methods for those who look after jobs. The client that inherits them makes what they hand over to."""
 
     config: WerkConfig

@@ -14,16 +14,22 @@ from pgwerk import (
     EnqueueParams,
     Enqueuer,
     FailureMode,
+    Finding,
     Job,
     JobError,
     JobExecution,
     JobStatus,
     JSONSerializer,
+    Overview,
+    QueueStats,
     Repeat,
     Retry,
+    RunningJob,
     Serializer,
+    ServerInfo,
     Werk,
     WerkConfig,
+    WorkerInfo,
 )
 
 
@@ -117,6 +123,20 @@ async def look(app: Werk, job_id: str) -> dict[str, Any]:
     await app.touch_job(job_id)
     times = {attempt.attempt: attempt.started_at for attempt in attempts}
     return {"payload": job.payload, "meta": job.meta, "failed": len(failed), "times": times, "rescued": rescued}
+
+
+async def oversee(app: Werk) -> list[str]:
+    queues: list[QueueStats] = await app.queue_stats(timedelta(minutes=5), slices=10)
+    workers: list[WorkerInfo] = await app.list_workers()
+    running: list[RunningJob] = await app.list_running(limit=10)
+    overview: Overview = await app.overview(60)
+    server: ServerInfo = await app.server_info()
+    findings: list[Finding] = await app.diagnose()
+    slow = [queue.queue for queue in queues if (queue.wait.p95 or 0.0) > 10 or (queue.failure_rate or 0.0) > 0.5]
+    lapsed = [worker.id for worker in workers if not worker.is_alive]
+    long = [job.id for job in (*running, *overview.running) if job.running_secs > 3600]
+    large = [table.name for table in server.tables if table.bytes + table.index_bytes > 10**9]
+    return [*slow, *lapsed, *long, *large, *(each.advice for each in findings if each.severity == "problem")]
 
 
 async def manage(app: Werk, job_id: str) -> int:

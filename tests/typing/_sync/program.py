@@ -16,17 +16,23 @@ from pgwerk import (
     Dependency,
     EnqueueParams,
     FailureMode,
+    Finding,
     Job,
     JobError,
     JobExecution,
     JobStatus,
     JSONSerializer,
+    Overview,
+    QueueStats,
     Repeat,
     Retry,
+    RunningJob,
     Serializer,
+    ServerInfo,
     SyncEnqueuer,
     SyncWerk,
     WerkConfig,
+    WorkerInfo,
 )
 
 
@@ -120,6 +126,20 @@ def look(app: SyncWerk, job_id: str) -> dict[str, Any]:
     app.touch_job(job_id)
     times = {attempt.attempt: attempt.started_at for attempt in attempts}
     return {"payload": job.payload, "meta": job.meta, "failed": len(failed), "times": times, "rescued": rescued}
+
+
+def oversee(app: SyncWerk) -> list[str]:
+    queues: list[QueueStats] = app.queue_stats(timedelta(minutes=5), slices=10)
+    workers: list[WorkerInfo] = app.list_workers()
+    running: list[RunningJob] = app.list_running(limit=10)
+    overview: Overview = app.overview(60)
+    server: ServerInfo = app.server_info()
+    findings: list[Finding] = app.diagnose()
+    slow = [queue.queue for queue in queues if (queue.wait.p95 or 0.0) > 10 or (queue.failure_rate or 0.0) > 0.5]
+    lapsed = [worker.id for worker in workers if not worker.is_alive]
+    long = [job.id for job in (*running, *overview.running) if job.running_secs > 3600]
+    large = [table.name for table in server.tables if table.bytes + table.index_bytes > 10**9]
+    return [*slow, *lapsed, *long, *large, *(each.advice for each in findings if each.severity == "problem")]
 
 
 def manage(app: SyncWerk, job_id: str) -> int:
