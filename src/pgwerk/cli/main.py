@@ -13,15 +13,24 @@ import click
 from pgwerk.cli import failures
 from pgwerk.cli.changes import abort, cancel, delete, requeue
 from pgwerk.cli.commands import DEBUG
+from pgwerk.cli.doctor import doctor
 from pgwerk.cli.enqueue import enqueue
+from pgwerk.cli.info import info
 from pgwerk.cli.job import job
 from pgwerk.cli.jobs import jobs
 from pgwerk.cli.migrate import migrate
 from pgwerk.cli.purge import purge
 from pgwerk.cli.shown import visible
+from pgwerk.cli.stats import stats
+from pgwerk.cli.top import top
 from pgwerk.cli.worker import worker
+from pgwerk.cli.workers import workers
 
-COMMANDS = (worker, migrate, jobs, job, enqueue, cancel, abort, requeue, delete, purge)
+COMMANDS = (
+    *(worker, migrate),
+    *(jobs, job, enqueue, cancel, abort, requeue, delete, purge),
+    *(workers, stats, top, info, doctor),
+)
 """In the order of the help text."""
 
 EXIT_CODES = """\b

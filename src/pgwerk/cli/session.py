@@ -78,6 +78,12 @@ class Session:
             self._is_connected = False
             self.run(self.app.disconnect)
 
+    def give_up(self) -> None:
+        """End what is left of a call that was interrupted, and may be waiting for an answer that never comes."""
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
     def __enter__(self) -> Self:
         return self
 
