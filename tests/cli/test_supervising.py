@@ -208,6 +208,13 @@ def test_handlers_do_not_hear_the_orders(shop: Shop) -> None:
     assert 0 == program.wait().code
 
 
+def test_process_that_has_lost_its_line(new_shop: Shop) -> None:
+    """A process that should have a supervisor, and has no line to it, does not become one, and so on for ever."""
+    ended = new_shop.run("worker", "shop:werk", "--processes", "2", env={"PGWERK_SUPERVISED": "1"})
+    assert (2, 1) == (ended.code, ended.stderr.count("\n"))
+    assert "PGWERK_SUPERVISED is set" in ended.stderr
+
+
 def test_pause_doubles_up_to_a_limit() -> None:
     """The pause before a process is started again doubles, half of it by chance, and does not pass its limit."""
     assert [(0.5, 1.0), (1.0, 2.0), (2.0, 4.0)] == [(pause(number, 0), pause(number, 1)) for number in (1, 2, 3)]

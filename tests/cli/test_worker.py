@@ -192,7 +192,7 @@ def test_nothing_to_stop(shop: Shop) -> None:
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["async", "process"])
 def test_ctrl_c_twice(shop: Shop, kind: str) -> None:
     """The second Ctrl-C gives back at once what still runs."""
     program = started(shop, "--kind", kind, "--shutdown-timeout", "600")

@@ -16,6 +16,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from pgwerk.cli.failures import USAGE, Failure
+
 logger = logging.getLogger("pgwerk.cli")
 
 VARIABLE = "PGWERK_SUPERVISED"
@@ -47,13 +49,19 @@ class Line:
 
     @classmethod
     def take_up(cls) -> Line | None:
-        """The line of this process; None if it has no supervisor."""
+        """The line of this process; None if it has no supervisor.
+
+        Raises:
+            Failure: It should have one.
+        """
         if os.environ.pop(VARIABLE, None) is None:
             return None
         try:
             sock = socket.socket(fileno=os.dup(0))
-        except OSError:
-            return None
+        except OSError as error:
+            # It must not take itself for the first one, and supervise others that would do the same.
+            text = f"{VARIABLE} is set, which only `werk worker` itself does, and the standard input is no line to it"
+            raise Failure(text, USAGE) from error
         # Whatever reads the standard input, a program that a handler starts for instance, gets none of the orders.
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
