@@ -338,6 +338,7 @@ def test_cron_without_a_scheduler(shop: Shop) -> None:
         (["--cron=c:d", "a:b"], ["--cron=c:d", "a:b"]),
         (["--cron", "--burst", "a:b"], ["--cron", "--burst", "a:b"]),
         (["--dsn", "x", "--cron", "c:d"], ["--dsn", "x", "--cron", "c:d"]),
+        (["--cron", "c:d", "--dsn=x"], ["--cron", "c:d", "--dsn=x"]),
     ],
 )
 def test_word_after_cron(monkeypatch: pytest.MonkeyPatch, given: list[str], understood: list[str]) -> None:

@@ -156,8 +156,9 @@ async def test_process_goes_as_soon_as_possible(hurried: Werk, tables: Tables) -
     assert time.monotonic() - began < 10
 
 
-async def test_callback_that_cannot_be_stopped(hurried: Werk, tables: Tables) -> None:
+async def test_callback_that_cannot_be_stopped(hurried: Werk, tables: Tables, caplog: pytest.LogCaptureFixture) -> None:
     """A callback that still runs is left to its lease, and the worker ends."""
+    caplog.set_level("INFO", "pgwerk.worker")
     await enqueued(hurried, handlers.echo, _on_success=jobs.deaf_callback)
     worker = AsyncWorker(hurried, handle_signals=False, shutdown_timeout=0, exits_hard=True)
     task = asyncio.create_task(worker.run())
@@ -167,6 +168,7 @@ async def test_callback_that_cannot_be_stopped(hurried: Werk, tables: Tables) ->
         await task
     assert worker.has_left_running
     assert 1 == await tables.value("SELECT count(*) FROM {jobs} WHERE callback_due > now()")
+    assert "stopping at once: 1 callback runs" in caplog.messages
 
 
 async def test_worker_says_what_became_of_its_jobs(

@@ -34,7 +34,7 @@ class WorkerCommand(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Tell the application from the other words."""
-        return super().parse_args(ctx, with_app(args))
+        return super().parse_args(ctx, with_app(args) if ctx.obj is None else args)
 
 
 def with_app(args: list[str]) -> list[str]:
@@ -43,9 +43,9 @@ def with_app(args: list[str]) -> list[str]:
         return args
     place = args.index("--cron")
     before, after = args[:place], args[place + 1 :]
-    is_app_elsewhere = (
-        "--dsn" in args or any(map(looks_like_app, [*before, *after[1:]])) or os.environ.get("PGWERK_APP")
-    )
+    rest = [*before, *after[1:]]
+    is_app_elsewhere = any(looks_like_app(word) or word.startswith("--dsn") for word in rest)
+    is_app_elsewhere = is_app_elsewhere or bool(os.environ.get("PGWERK_APP"))
     if is_app_elsewhere or not after or not looks_like_app(after[0]):
         return args
     return [*before, f"--cron={THE_ONLY_ONE}", *after]
@@ -69,7 +69,7 @@ def _names(_: click.Context, option: click.Parameter, value: str | None) -> tupl
     default="default",
     show_default=True,
     callback=_names,
-    help="Separated by commas.",
+    help="Queues to take jobs from, separated by commas.",
 )
 @click.option(
     "--concurrency",

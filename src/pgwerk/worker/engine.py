@@ -262,7 +262,7 @@ class Engine:
         """Stop in an orderly way, or as soon as possible."""
         if now or not self._stopping.is_set():
             self._departure.begin()
-            self._departure.announce(self._runs.jobs(), 0 if now else self._settings.shutdown_timeout)
+            self._departure.announce(self._runs, 0 if now else self._settings.shutdown_timeout)
         if now:
             self._leave()
         self._stopping.set()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.execution import Attempts
@@ -75,14 +75,15 @@ class Departure:
         """From here on, count what becomes of jobs."""
         self._has_begun = True
 
-    def announce(self, running: Collection[Claimed], patience_secs: float) -> None:
+    def announce(self, runs: Iterable[Running], patience_secs: float) -> None:
         """Say that the worker stops; how long it waits for what runs."""
-        if not running:
+        callbacks = [running.key.is_callback for running in runs]
+        if not callbacks:
             logger.info("stopping: no job runs")
         elif patience_secs:
-            logger.info("stopping: %s, and may take %g s to end", _run(len(running)), patience_secs)
+            logger.info("stopping: %s, and may take %g s to end", _what_runs(callbacks), patience_secs)
         else:
-            logger.info("stopping at once: %s", _run(len(running)))
+            logger.info("stopping at once: %s", _what_runs(callbacks))
 
     def ended(self, running: Running, outcome: Outcome) -> None:
         """The attempt at a job came to this."""
@@ -135,8 +136,10 @@ def _summary(fates: Collection[Fate], unsettled: int) -> str:
     return f"{total} {'job' if total == 1 else 'jobs'} ran: {told}"
 
 
-def _run(count: int) -> str:
-    return "1 job runs" if count == 1 else f"{count} jobs run"
+def _what_runs(callbacks: Sequence[bool]) -> str:
+    counts = {"job": callbacks.count(False), "callback": callbacks.count(True)}
+    told = [f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count]
+    return f"{' and '.join(told)} {'runs' if len(callbacks) == 1 else 'run'}"
 
 
 def _tell(claimed: Claimed, fate: Fate) -> None:
