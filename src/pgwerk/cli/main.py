@@ -13,6 +13,7 @@ import click
 from pgwerk.cli import failures
 from pgwerk.cli.changes import abort, cancel, delete, requeue
 from pgwerk.cli.commands import DEBUG
+from pgwerk.cli.cron import cron
 from pgwerk.cli.doctor import doctor
 from pgwerk.cli.enqueue import enqueue
 from pgwerk.cli.info import info
@@ -29,7 +30,7 @@ from pgwerk.cli.workers import workers
 COMMANDS = (
     *(worker, migrate),
     *(jobs, job, enqueue, cancel, abort, requeue, delete, purge),
-    *(workers, stats, top, info, doctor),
+    *(cron, workers, stats, top, info, doctor),
 )
 """In the order of the help text."""
 

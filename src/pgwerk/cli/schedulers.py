@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pgwerk import CronScheduler, SyncCronScheduler, Werk
 from pgwerk.cli.apps import App, load, looks_like_app
 from pgwerk.cli.failures import USAGE, Failure
 
@@ -23,12 +24,11 @@ def choose_scheduler(app: App, given: str) -> Any:
     """
     if given != THE_ONLY_ONE:
         return _named(app, given)
-    schedulers = _schedulers(app)
+    schedulers = app.schedulers
     if not schedulers:
-        kind = "CronScheduler" if type(app).__name__ == "Werk" else "SyncCronScheduler"
         raise Failure(
-            f"--cron: the application has no scheduler. Make one, {kind}(...) with the application as its argument, in "
-            "a module that is imported with it, or name one that is elsewhere: --cron module:attribute",
+            f"--cron: the application has no scheduler: {how_to_make_one(app)}; or name one that is elsewhere: "
+            "--cron module:attribute",
             USAGE,
         )
     if len(schedulers) > 1:
@@ -39,16 +39,17 @@ def choose_scheduler(app: App, given: str) -> Any:
     return schedulers[0]
 
 
+def how_to_make_one(app: App) -> str:
+    """What to write so that an application has a scheduler."""
+    kind = CronScheduler if isinstance(app, Werk) else SyncCronScheduler
+    return f"make one, {kind.__name__}(...) with the application as its argument, in a module that is imported with it"
+
+
 def _named(app: App, name: str) -> Any:
     if not looks_like_app(name):
         raise Failure(f"--cron takes module:attribute, not {name!r}", USAGE)
     # Loaded first: by being made, it becomes one of the application's.
     found = load(name)
-    if not any(found is scheduler for scheduler in _schedulers(app)):
+    if not any(found is scheduler for scheduler in app.schedulers):
         raise Failure(f"--cron: {name} is no scheduler of this application", USAGE)
     return found
-
-
-def _schedulers(app: App) -> tuple[Any, ...]:
-    schedulers: tuple[Any, ...] = getattr(app, "schedulers", ())
-    return schedulers
