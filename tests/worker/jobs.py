@@ -283,8 +283,12 @@ async def stop_worker(ctx: Context, secs: float, now: bool = False) -> None:
     await asyncio.sleep(secs)
 
 
+inside = threading.Event()
+
+
 async def deaf() -> str:
     """Go on after each cancellation, until the door is open."""
+    inside.set()
     while not door.is_set():
         try:
             await asyncio.sleep(60)

@@ -20,6 +20,7 @@ from pgwerk.worker.leaving import EXIT_SECS
 async def closed_door() -> AsyncIterator[None]:
     """What cannot be stopped goes on until the end of the test."""
     jobs.door.clear()
+    jobs.inside.clear()
     yield
     jobs.door.set()
 
@@ -70,7 +71,9 @@ async def test_what_cannot_be_stopped_is_given_back_for_later(
 ) -> None:
     """A worker that exits hard does not wait: the job is due when the process is gone, as if it had never started."""
     job = await enqueued(hurried, handler)
-    worker = await stopped(hurried, tables, kind=kind, now=now, shutdown_timeout=60 if now else 0)
+    # A coroutine that is cancelled before its first step could be stopped.
+    is_inside = (lambda: tables.until(jobs.inside.is_set)) if handler is jobs.deaf else lambda: None
+    worker = await stopped(hurried, tables, kind=kind, now=now, shutdown_timeout=60 if now else 0, before=is_inside)
     assert worker.has_left_running
     left = await hurried.get_job(job.id)
     assert (JobStatus.Scheduled, 0) == (left.status, left.attempts)
@@ -162,7 +165,7 @@ async def test_callback_that_cannot_be_stopped(hurried: Werk, tables: Tables, ca
     await enqueued(hurried, handlers.echo, _on_success=jobs.deaf_callback)
     worker = AsyncWorker(hurried, handle_signals=False, shutdown_timeout=0, exits_hard=True)
     task = asyncio.create_task(worker.run())
-    await tables.until(lambda: tables.value("SELECT callback_tries = 1 FROM {jobs}"))
+    await tables.until(jobs.inside.is_set)
     worker.stop()
     async with asyncio.timeout(15):
         await task
