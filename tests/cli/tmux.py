@@ -53,7 +53,7 @@ class Terminal:
     @property
     def screen(self) -> str:
         """What the terminal shows."""
-        return self._run("capture-pane", "-p", "-N")
+        return self._run("capture-pane", "-p")
 
     @property
     def is_alternate(self) -> bool:

@@ -19,6 +19,9 @@ from pgwerk.cli.stats import compact, rate
 BESIDE = 140
 """From so many columns on, queues and workers are side by side."""
 
+MOST_RUNNING = 200
+"""So many running jobs are looked at: more than a terminal has lines."""
+
 LONG_IDS = 100
 """From so many columns on, a running job has room for its queue."""
 
@@ -203,7 +206,11 @@ def _running(overview: Overview, width: int) -> list[Text]:
     ]
     names = {worker.id: _name(worker) for worker in overview.workers}
     rows = [_running_row(job, names, is_wide=is_wide) for job in overview.running]
-    return _section(columns, rows, width, "nothing runs")
+    lines = _section(columns, rows, width, "nothing runs")
+    # The two are counted one after the other, so they differ a little where all were looked at.
+    if len(rows) >= MOST_RUNNING and (active := sum(queue.active for queue in overview.queues)) > len(rows):
+        lines.append(Text(f"and {active - len(rows):,} more", style="dim"))
+    return lines
 
 
 def _running_row(job: RunningJob, names: Mapping[str, str], *, is_wide: bool) -> tuple[str, ...]:
@@ -271,7 +278,7 @@ def _cropped(lines: Sequence[Text], room: int) -> list[Text]:
         return list(lines)
     if room < 2:
         return list(lines[:room])
-    return [*lines[: room - 1], Text(f"and {len(lines) - room + 1} more", style="dim")]
+    return [*lines[: room - 1], Text(f"and more: {len(lines) - room + 1} do not fit", style="dim")]
 
 
 def _joined(sections: Sequence[Sequence[Text]]) -> list[Text]:

@@ -17,16 +17,13 @@ from pgwerk import Overview
 from pgwerk.cli.commands import Command
 from pgwerk.cli.durations import Duration
 from pgwerk.cli.failures import USAGE, Failure
-from pgwerk.cli.frames import View, draw
+from pgwerk.cli.frames import MOST_RUNNING, View, draw
 from pgwerk.cli.screen import Screen
 from pgwerk.cli.session import Session
 from pgwerk.cli.sparklines import bars
 
 SLICES = 30
 """Numbers in a sparkline, each of them for one interval."""
-
-MOST_RUNNING = 200
-"""More lines than a terminal has."""
 
 IDLE_FACTOR = 9.0
 """A look at a backlog of millions takes seconds: the database is to have more to do than to be watched."""
