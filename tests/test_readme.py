@@ -12,6 +12,7 @@ import inspect
 import os
 import re
 import secrets
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^werk [a-z].*$", README.read_text(encoding="utf-8"), re.MULTILINE)
 NAME = re.compile(r"# (\w+\.py)\n")
 FLAVOURS = ["asyncio", "blocking"]
 
@@ -50,10 +52,11 @@ class Folder:
             blocks = file_blocks(name)
             (path / name).write_text(blocks[FLAVOURS.index(flavour) if len(blocks) > 1 else 0], encoding="utf-8")
 
-    def start(self, name: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A program of the reader's, or a module."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            [sys.executable, name], cwd=self.path, env=self._env, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            [sys.executable, *arguments], cwd=self.path, env=self._env, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
 
     @contextlib.contextmanager
@@ -96,6 +99,19 @@ def test_the_tutorial_runs_a_job(tmp_path: Path, shop: str, flavour: str) -> Non
         output = folder.run("try_it.py")
 
     assert "Receipt for order 7\n" == output
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_the_commands_run(tmp_path: Path, shop: str, flavour: str) -> None:
+    """Each command of the section about the command line does its work, beginning with an empty database."""
+    folder = Folder(tmp_path, shop, flavour)
+    for command in COMMANDS:
+        with folder.start("-m", "pgwerk.cli", *shlex.split(command)[1:]) as process:
+            output, errors = process.communicate(timeout=60)
+        # The doctor may have something to say about the server.
+        assert process.returncode in ({0, 1} if "doctor" in command else {0}), (command, output, errors)
+        assert "Traceback" not in errors
+        assert output or errors or "--burst" in command, command
 
 
 def test_both_columns_of_the_tutorial_say_the_same() -> None:
