@@ -105,7 +105,10 @@ class Terminal:
 
     def close(self) -> None:
         """End the server, and with it whatever runs in it."""
+        socket = self._run("display-message", "-p", "#{socket_path}", check=False).strip()
         self._run("kill-server", check=False)
+        if socket:  # tmux leaves it behind
+            Path(socket).unlink(missing_ok=True)
 
     def _run(self, *arguments: str, env: bool = False, check: bool = True) -> str:
         done = subprocess.run(
