@@ -22,6 +22,7 @@ from pgwerk._core.errors import (
     JobError,
     JobNotFound,
     JobTimeout,
+    ScheduleNotFound,
     SchemaVersionMismatch,
     SerializationError,
     WerkError,
@@ -48,6 +49,7 @@ JOB = Job(
 EXAMPLES: dict[type[WerkError], tuple[WerkError, str, dict[str, Any]]] = {
     WerkError: (WerkError("what happened"), "what happened", {}),
     JobNotFound: (JobNotFound("an id"), "there is no job 'an id'", {"job_id": "an id"}),
+    ScheduleNotFound: (ScheduleNotFound("a name"), "there is no schedule 'a name'", {"name": "a name"}),
     JobError: (JobError(JOB), f"job {JOB.id} (myapp.tasks.send_mail) failed: ValueError: boom", {"job": JOB}),
     DependencyFailed: (
         DependencyFailed(JOB),
@@ -138,6 +140,7 @@ def test_can_be_raised_and_shown(kind: type[WerkError]) -> None:
     ("kind", "base"),
     [
         (JobNotFound, LookupError),
+        (ScheduleNotFound, LookupError),
         (JobTimeout, TimeoutError),
         (SerializationError, ValueError),
         (HandlerNotFound, ImportError),
