@@ -325,7 +325,7 @@ def test_cron_without_a_scheduler(shop: Shop) -> None:
     for app, kind in (("shop:werk", "CronScheduler"), ("shop:sync_werk", "SyncCronScheduler")):
         ended = shop.run("worker", "--cron", app)
         assert (2, 1) == (ended.code, ended.stderr.count("\n"))
-        assert f"Make one, {kind}(...)" in ended.stderr
+        assert f"make one, {kind}(...)" in ended.stderr
 
 
 @pytest.mark.parametrize(
