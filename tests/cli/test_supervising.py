@@ -183,13 +183,17 @@ def test_database_that_comes_later(shop: Shop) -> None:
     assert 0 == program.wait().code
 
 
-def test_supervisor_that_is_stopped_while_processes_start(shop: Shop) -> None:
-    """A stop that comes before the processes are ready leaves none of them behind."""
-    program = shop.start("worker", "shop:werk", "--processes", "2")
-    program.wait_for_line("supervises 2 worker processes")
-    program.send(signal.SIGTERM)
-    assert 0 == program.wait(10).code
-    assert "is ready" not in program.stderr
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_supervisor_that_ends_while_processes_start(new_shop: Shop, number: int) -> None:
+    """A process that is still loading the application does not stay behind, however the supervisor ends."""
+    new_shop.write("slow.py", "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
+    program = new_shop.start("worker", "slow:werk", "--processes", "2")
+    program.wait_for_line("", stream="stdout")
+    pid = int(program.stdout)
+    program.send(number)
+    assert number == signal.SIGKILL or 0 == program.wait(10).code
+    until(lambda: not is_alive(pid), 10)
+    assert 1 == program.stdout.count("\n")
 
 
 def test_handlers_do_not_hear_the_orders(shop: Shop) -> None:

@@ -8,10 +8,10 @@ stops as well.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -94,5 +94,5 @@ class Line:
             if self._obey is not None:
                 self._obey(order)
             else:
-                # Nothing runs yet, so there is nothing to be orderly about.
-                _thread.interrupt_main()
+                # Nothing runs yet, so there is nothing to be orderly about. A real signal wakes up what sleeps.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
