@@ -178,6 +178,10 @@ async def test_the_sections_do_what_they_say(reader: Folder, shop: str, capsys: 
     assert [[9], [10], [26]] == [job.payload["args"] for job in later]
     missing = "TypeError: write_receipt() missing 1 required positional argument: 'order'"
     printed = capsys.readouterr().out.splitlines()
+    stats = [line for line in printed if re.match(r"(default|mail) \d+ ", line)]
+    assert ["default", "mail"] == [line.split()[0] for line in stats]
+    assert {JobStatus.Queued, JobStatus.Failed} < names["counts"].keys()
+    printed = [line for line in printed if line not in stats]
     assert ["complete Receipt for order 27", "1 complete None"] == [printed[0], printed[-1]]
     assert printed[1].endswith(f"(receipts.write_receipt) failed: {missing}")
     schedules = [line for line in printed if re.match(r"(nightly|often) ", line)]
