@@ -184,3 +184,34 @@ def test_ctrl_c_while_the_application_is_loaded(new_shop: Shop) -> None:
     program.send(signal.SIGINT)
     ended = program.wait(10)
     assert (130, "") == (ended.code, ended.stderr.strip())
+
+
+HOOKED = '''"""An application that cannot be started."""
+
+from shop import DSN, werk
+from pgwerk import SyncWerk, Werk
+
+clients = [Werk(DSN, schema=werk.config.schema), SyncWerk(DSN, schema=werk.config.schema)]
+asyncio, blocking = clients
+
+
+def fail():
+    raise ValueError("no cache")
+
+
+for client in clients:
+    client.on_startup(fail)
+'''
+
+
+@pytest.mark.parametrize("app", ["hooked:asyncio", "hooked:blocking"])
+@pytest.mark.parametrize("command", [["jobs"], ["worker", "--burst"]])
+def test_hook_that_fails(shop: Shop, app: str, command: list[str]) -> None:
+    """A start-up hook that fails is not taken for a wrong command line, and --debug shows where it was."""
+    shop.write("hooked.py", HOOKED)
+    ended = shop.run(command[0], app, *command[1:])
+    assert 1 == ended.code
+    assert ended.stderr.endswith(
+        "werk: the application cannot be started: ValueError: no cache (--debug shows where)\n"
+    )
+    assert "in fail" in shop.run(command[0], app, "--debug", *command[1:]).stderr

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from pgwerk import SchemaVersionMismatch
+import psycopg
+
+from pgwerk import SchemaVersionMismatch, WerkError
 from pgwerk.cli.apps import App, Target
+from pgwerk.cli.failures import Failure
 
-R = TypeVar("R")
+# psycopg needs add_reader(), which Windows' default loop does not have.
+LOOP_FACTORY: Callable[[], asyncio.AbstractEventLoop] | None = (
+    asyncio.SelectorEventLoop if sys.platform == "win32" else None
+)
 
 
 class Session:
@@ -51,7 +58,7 @@ class Session:
             status = self.run(self.app.migration_status)
             if not status.is_current:
                 raise SchemaVersionMismatch(status.version, status.latest, status.advice)
-            self._is_connected = True
+            self.connect()
         return self.run(method, *args, **kwargs)
 
     def run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -60,7 +67,7 @@ class Session:
         if not inspect.iscoroutine(result):
             return result
         if self._runner is None:
-            self._runner = asyncio.Runner()
+            self._runner = asyncio.Runner(loop_factory=LOOP_FACTORY)
         return self._runner.run(result)
 
     def connect(self) -> None:
@@ -68,8 +75,16 @@ class Session:
 
         Raises:
             SchemaVersionMismatch: The tables are not those of this release.
+            Failure: A start-up hook has failed.
+            psycopg.Error: The database cannot be reached.
         """
-        self.run(self.app.connect)
+        try:
+            self.run(self.app.connect)
+        except (psycopg.Error, WerkError):
+            raise
+        except Exception as error:  # an application's hooks may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            raise Failure(f"the application cannot be started: {reason} (--debug shows where)") from error
         self._is_connected = True
 
     def disconnect(self) -> None:
