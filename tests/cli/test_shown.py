@@ -51,6 +51,13 @@ def test_cut(text: str, width: int) -> None:
     assert "too …" == cut("too long", 5)
 
 
+@pytest.mark.parametrize("text", ["x", "\N{COMBINING ACUTE ACCENT}"])
+def test_cut_of_a_text_of_megabytes(text: str) -> None:
+    """It does not matter how much is cut off: a step for each character would take hours."""
+    for keep_end in (False, True):
+        assert len(cut(text * 10_000_000, 80, keep_end=keep_end)) <= 322
+
+
 def test_long_texts_are_cut_with_a_note() -> None:
     """A long text shows its beginning, a traceback its end, and how much is missing; or all, if asked for."""
     lines = "\n".join(f"line {number}" for number in range(MAX_LINES + 10))

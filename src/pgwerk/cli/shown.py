@@ -19,6 +19,8 @@ from pgwerk.cli.output import jsonable
 
 MAX_LINES = 40
 MAX_CHARS = 2000
+MOST_PER_COLUMN = 4
+"""Characters that share a column of the terminal, with accents for instance; more of them are cut off."""
 
 # Control characters but for line feed and tabulator, separators of lines, what changes the direction of writing, and
 # surrogates, which no encoding can write.
@@ -43,12 +45,14 @@ def last_line(error: str | None) -> str:
 
 def cut(text: str, width: int, *, keep_end: bool = False) -> str:
     """A text that takes up no more than so many columns, with a mark where something is missing."""
-    if cell_len(text) <= width:
+    # However long it is: what lies further away is not looked at.
+    near = text[-MOST_PER_COLUMN * width - 1 :] if keep_end else text[: MOST_PER_COLUMN * width + 1]
+    if near == text and cell_len(text) <= width:
         return text
     mark = ("…" if _has_character("…") else "~")[:width]
-    while text and cell_len(text) + len(mark) > width:
-        text = text[1:] if keep_end else text[:-1]
-    return f"{mark}{text}" if keep_end else f"{text}{mark}"
+    while near and cell_len(near) + len(mark) > width:
+        near = near[1:] if keep_end else near[:-1]
+    return f"{mark}{near}" if keep_end else f"{near}{mark}"
 
 
 def _has_character(character: str) -> bool:
