@@ -70,6 +70,37 @@ async def until_enqueued(app: Werk, name: str, count: int) -> None:
     pytest.fail(f"{name} has not been enqueued {count} times")
 
 
+class Gate:
+    """Where the first who writes registrations waits, with what it has to write in its hands."""
+
+    def __init__(self) -> None:
+        self._is_reached = self._is_open = False
+
+    def open(self) -> None:
+        self._is_open = True
+
+    async def until_reached(self) -> None:
+        while not self._is_reached:
+            await _compat.pause()
+
+    async def wait(self) -> None:
+        if not self._is_reached:
+            self._is_reached = True
+            while not self._is_open:
+                await _compat.pause()
+
+
+def slow_writer(app: Werk, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate, save = Gate(), app._schedules.save
+
+    async def slowly(policies: Any) -> Any:
+        await gate.wait()
+        return await save(policies)
+
+    monkeypatch.setattr(app._schedules, "save", slowly)
+    return gate
+
+
 # Registration
 
 
@@ -261,6 +292,42 @@ async def test_unregister(app: Werk, scheduler: CronScheduler) -> None:
     assert 1 == len(await jobs_of(app, "mine"))
 
 
+async def test_unregister_while_it_is_written(
+    app: Werk, scheduler: CronScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is unregistered while a scheduler is about to write it is gone in the end."""
+    gate = slow_writer(app, monkeypatch)
+    scheduler.register(handlers.echo, **HOURLY, name="mine")
+    ticking = _compat.spawn(scheduler.tick)
+    await gate.until_reached()
+    unregistering = _compat.spawn(scheduler.unregister, "mine")
+    for _ in range(10):
+        await _compat.pause()
+    gate.open()
+    await ticking.result()
+    assert await unregistering.result()
+    assert [] == await app.list_schedules()
+
+
+async def test_register_again_while_it_is_written(
+    app: Werk, scheduler: CronScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was registered last is written last, also when an older registration is under way."""
+    gate = slow_writer(app, monkeypatch)
+    scheduler.register(handlers.echo, interval=60, name="mine")
+    ticking = _compat.spawn(scheduler.tick)
+    await gate.until_reached()
+    scheduler.register(handlers.echo, interval=90, name="mine")
+    resuming = _compat.spawn(scheduler.resume, "mine")
+    for _ in range(10):
+        await _compat.pause()
+    gate.open()
+    await ticking.result()
+    await resuming.result()
+    found = await the(app, "mine")
+    assert 90 == found.interval_secs
+
+
 # Ticks
 
 
@@ -299,7 +366,7 @@ async def test_stop_before_run(scheduler: CronScheduler) -> None:
     scheduler.stop()
     await scheduler.run()
     running = _compat.spawn(scheduler.run)
-    while scheduler._signal is None:
+    while scheduler._alarm is None:
         await _compat.pause()
     scheduler.stop()
     await running.result()

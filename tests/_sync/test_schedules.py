@@ -83,6 +83,37 @@ def until_enqueued(app: SyncWerk, name: str, count: int) -> None:
     pytest.fail(f"{name} has not been enqueued {count} times")
 
 
+class Gate:
+    """Where the first who writes registrations waits, with what it has to write in its hands."""
+
+    def __init__(self) -> None:
+        self._is_reached = self._is_open = False
+
+    def open(self) -> None:
+        self._is_open = True
+
+    def until_reached(self) -> None:
+        while not self._is_reached:
+            _compat.pause()
+
+    def wait(self) -> None:
+        if not self._is_reached:
+            self._is_reached = True
+            while not self._is_open:
+                _compat.pause()
+
+
+def slow_writer(app: SyncWerk, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate, save = Gate(), app._schedules.save
+
+    def slowly(policies: Any) -> Any:
+        gate.wait()
+        return save(policies)
+
+    monkeypatch.setattr(app._schedules, "save", slowly)
+    return gate
+
+
 # Registration
 
 
@@ -274,6 +305,42 @@ def test_unregister(app: SyncWerk, scheduler: SyncCronScheduler) -> None:
     assert 1 == len(jobs_of(app, "mine"))
 
 
+def test_unregister_while_it_is_written(
+    app: SyncWerk, scheduler: SyncCronScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is unregistered while a scheduler is about to write it is gone in the end."""
+    gate = slow_writer(app, monkeypatch)
+    scheduler.register(handlers.echo, **HOURLY, name="mine")
+    ticking = _compat.spawn(scheduler.tick)
+    gate.until_reached()
+    unregistering = _compat.spawn(scheduler.unregister, "mine")
+    for _ in range(10):
+        _compat.pause()
+    gate.open()
+    ticking.result()
+    assert unregistering.result()
+    assert [] == app.list_schedules()
+
+
+def test_register_again_while_it_is_written(
+    app: SyncWerk, scheduler: SyncCronScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was registered last is written last, also when an older registration is under way."""
+    gate = slow_writer(app, monkeypatch)
+    scheduler.register(handlers.echo, interval=60, name="mine")
+    ticking = _compat.spawn(scheduler.tick)
+    gate.until_reached()
+    scheduler.register(handlers.echo, interval=90, name="mine")
+    resuming = _compat.spawn(scheduler.resume, "mine")
+    for _ in range(10):
+        _compat.pause()
+    gate.open()
+    ticking.result()
+    resuming.result()
+    found = the(app, "mine")
+    assert 90 == found.interval_secs
+
+
 # Ticks
 
 
@@ -312,7 +379,7 @@ def test_stop_before_run(scheduler: SyncCronScheduler) -> None:
     scheduler.stop()
     scheduler.run()
     running = _compat.spawn(scheduler.run)
-    while scheduler._signal is None:
+    while scheduler._alarm is None:
         _compat.pause()
     scheduler.stop()
     running.result()

@@ -67,16 +67,10 @@ class Signal:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
 
     def set(self) -> None:
         """Raise the flag."""
         self._event.set()
-
-    def set_from_anywhere(self) -> None:
-        """Raise the flag, from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
-            self._loop.call_soon_threadsafe(self._event.set)
 
     def clear(self) -> None:
         """Lower the flag."""
@@ -93,6 +87,26 @@ class Signal:
         except TimeoutError:
             return self._event.is_set()
         return True
+
+
+class Alarm:
+    """What one task sleeps until, and others ring: from any thread, and from signal handlers."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """End the sleep, or the next one if nobody sleeps."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody sleeps
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def sleep(self, secs: float) -> None:
+        """Sleep until it rings, for so many seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(secs, 0)):
+                await self._event.wait()
+        self._event.clear()
 
 
 class Background:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -59,6 +59,9 @@ class CronScheduler:
             "poll_interval", app.config.poll_interval if poll_interval is None else poll_interval, exclusive=True
         )
         self._lock = threading.Lock()
+        # Held by who writes registrations: what was registered last is to be written last, and what is unregistered
+        # must not be written by who has begun before.
+        self._writing = _compat.Lock()
         self._jobs: dict[str, CronJob] = {}
         self._policies: dict[str, Policy] = {}
         # What has been registered and is not in the database yet.
@@ -68,7 +71,7 @@ class CronScheduler:
         self._reported: set[str] = set()
         self._contended = Backoff()
         self._look_around_at = 0.0
-        self._signal: _compat.Signal | None = None
+        self._alarm: _compat.Alarm | None = None
         self._is_stopping = False
         app._add_scheduler(self)
 
@@ -199,7 +202,9 @@ class CronScheduler:
             job = self._jobs.pop(name, None)
             self._policies.pop(name, None)
             self._unsaved.pop(name, None)
-        return await self.app.delete_schedule(name) or job is not None
+        async with self._writing:
+            is_deleted = await self.app.delete_schedule(name)
+        return is_deleted or job is not None
 
     async def pause(self, name: str) -> bool:
         """Pause a schedule until it is resumed, whatever process runs it.
@@ -252,15 +257,14 @@ class CronScheduler:
             psycopg.Error: The database cannot be reached at the start.
         """
         with self._lock:
-            if self._signal is not None:
+            if self._alarm is not None:
                 raise RuntimeError("this scheduler runs already")
-            self._signal = signal = _compat.Signal()
+            self._alarm = alarm = _compat.Alarm()
         backoff = Backoff()
         try:
             await self.app.connect()
             logger.info("scheduler with %d schedules is ready", len(self))
             while not self._is_stopping:
-                signal.clear()
                 try:
                     pause = await self._turn()
                     backoff.reset()
@@ -268,16 +272,16 @@ class CronScheduler:
                     pause = backoff.next()
                     logger.warning("scheduler failed (next try in %.1f s): %s", pause, error)
                 if not self._is_stopping:
-                    await signal.wait(pause)
+                    await alarm.sleep(pause)
             logger.info("scheduler has stopped")
         finally:
-            self._signal = None
+            self._alarm = None
             self._is_stopping = False
 
     def stop(self) -> None:
         """Have `run()` end, after the tick that is under way; before `run()`, have it end at once.
 
-        May be called from any thread.
+        May be called from any thread, and by a signal handler.
         """
         self._is_stopping = True
         self._wake()
@@ -319,9 +323,13 @@ class CronScheduler:
 
     async def _save(self) -> None:
         """Write what is registered, and learn what operators have paused."""
-        with self._lock:
-            unsaved = dict(self._unsaved)
         await self.app.connect()
+        async with self._writing:
+            with self._lock:
+                unsaved = dict(self._unsaved)
+            await self._write(unsaved)
+
+    async def _write(self, unsaved: Mapping[str, Policy]) -> None:
         paused = await self.app._schedules.save(list(unsaved.values()))
         with self._lock:
             for name, policy in unsaved.items():
@@ -351,9 +359,9 @@ class CronScheduler:
         return True
 
     def _wake(self) -> None:
-        signal = self._signal
-        if signal is not None:
-            signal.set_from_anywhere()
+        alarm = self._alarm
+        if alarm is not None:
+            alarm.ring()
 
 
 def _wrong_client(app: object) -> str:

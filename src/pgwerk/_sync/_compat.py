@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 import functools
 import inspect
+import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -71,10 +72,6 @@ class Signal:
         """Raise the flag."""
         self._event.set()
 
-    def set_from_anywhere(self) -> None:
-        """Raise the flag, from any thread."""
-        self._event.set()
-
     def clear(self) -> None:
         """Lower the flag."""
         self._event.clear()
@@ -82,6 +79,28 @@ class Signal:
     def wait(self, timeout: float) -> bool:
         """Wait until the flag is up, for so many seconds at most; returns whether it is."""
         return self._event.wait(max(timeout, 0))
+
+
+class Alarm:
+    """What one thread sleeps until, and others ring: from any thread, and from signal handlers.
+
+    An event would not do: a handler runs in the thread that may be about to sleep, and hold the event's lock.
+    """
+
+    def __init__(self) -> None:
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ring(self) -> None:
+        """End the sleep, or the next one if nobody sleeps."""
+        self._rings.put(None)
+
+    def sleep(self, secs: float) -> None:
+        """Sleep until it rings, for so many seconds at most."""
+        with contextlib.suppress(queue.Empty):
+            self._rings.get(timeout=max(secs, 0))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._rings.get_nowait()
 
 
 class Background:
