@@ -70,6 +70,13 @@ async def until_enqueued(app: Werk, name: str, count: int) -> None:
     pytest.fail(f"{name} has not been enqueued {count} times")
 
 
+async def _value(connection: psycopg.AsyncConnection[Any], query: str, *params: object) -> Any:
+    cursor = await connection.execute(query.encode(), params)
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
 class Gate:
     """Where the first who writes registrations waits, with what it has to write in its hands."""
 
@@ -328,6 +335,30 @@ async def test_register_again_while_it_is_written(
     assert 90 == found.interval_secs
 
 
+async def test_new_name_that_somebody_else_writes_first(
+    app: Werk, scheduler: CronScheduler, rows: Rows, schema: str
+) -> None:
+    """Of two who register a new name at once, the second one finds the schedule of the first, paused as it may be."""
+    other = CronScheduler(app)
+    other.register(handlers.echo, interval=3600, name="mine")
+    await other.tick()
+    table = sql.Identifier(schema, "_pgwerk_schedules")
+    await rows.connection.execute(sql.SQL("CREATE TABLE {}.kept AS TABLE {}").format(sql.Identifier(schema), table))
+    await app.delete_schedule("mine")
+    scheduler.register(handlers.echo, cron="0 * * * *", name="mine")
+    async with rows.connection.transaction():
+        kept = sql.SQL("INSERT INTO {} TABLE {}.kept").format(table, sql.Identifier(schema))
+        await rows.connection.execute(kept)
+        await rows.execute("SET paused = true")
+        ticking = _compat.spawn(scheduler.tick)
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+        while (await _value(rows.connection, waits, f"%INSERT%{schema}%")) == 0:
+            await _compat.pause()
+    await ticking.result()
+    found = await the(app, "mine")
+    assert ("0 * * * *", True, 0) == (found.cron, found.paused, found.next_run_at.minute)
+
+
 # Ticks
 
 
@@ -471,8 +502,11 @@ async def test_unknown_schedule(app: Werk, scheduler: CronScheduler) -> None:
     for trigger in (app.trigger_schedule, scheduler.trigger):
         with pytest.raises(ScheduleNotFound, match="there is no schedule 'none'"):
             await trigger("none")
-    with pytest.raises(ValueError, match="name"):
-        await app.pause_schedule("\0")
+    methods: list[Any] = [app.pause_schedule, app.resume_schedule, app.delete_schedule, app.trigger_schedule]
+    for change in methods:
+        for wrong in ("\0", "", None, 5):
+            with pytest.raises((TypeError, ValueError), match="name must"):
+                await change(wrong)
 
 
 async def test_two_schedulers_at_once(make_app: MakeApp, app: Werk, scheduler: CronScheduler, rows: Rows) -> None:
@@ -587,6 +621,15 @@ async def test_many_schedules_at_once(scheduler: CronScheduler, rows: Rows) -> N
     await rows.were_missed_for(hours=1)
     assert 250 == await scheduler.tick()
     assert 0 == await scheduler.tick()
+
+
+async def test_many_missed_runs(scheduler: CronScheduler, rows: Rows) -> None:
+    """More missed runs than a transaction takes are made up for all the same."""
+    for name in ("a", "b", "c"):
+        scheduler.register(handlers.echo, cron="* * * * *", name=name, catch_up="all", catch_up_limit=700)
+    await scheduler.tick()
+    await rows.were_missed_for(hours=12)
+    assert 2100 == await scheduler.tick()
 
 
 async def test_schedules_of_others(

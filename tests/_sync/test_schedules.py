@@ -83,6 +83,13 @@ def until_enqueued(app: SyncWerk, name: str, count: int) -> None:
     pytest.fail(f"{name} has not been enqueued {count} times")
 
 
+def _value(connection: psycopg.Connection[Any], query: str, *params: object) -> Any:
+    cursor = connection.execute(query.encode(), params)
+    row = cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
 class Gate:
     """Where the first who writes registrations waits, with what it has to write in its hands."""
 
@@ -341,6 +348,30 @@ def test_register_again_while_it_is_written(
     assert 90 == found.interval_secs
 
 
+def test_new_name_that_somebody_else_writes_first(
+    app: SyncWerk, scheduler: SyncCronScheduler, rows: Rows, schema: str
+) -> None:
+    """Of two who register a new name at once, the second one finds the schedule of the first, paused as it may be."""
+    other = SyncCronScheduler(app)
+    other.register(handlers.echo, interval=3600, name="mine")
+    other.tick()
+    table = sql.Identifier(schema, "_pgwerk_schedules")
+    rows.connection.execute(sql.SQL("CREATE TABLE {}.kept AS TABLE {}").format(sql.Identifier(schema), table))
+    app.delete_schedule("mine")
+    scheduler.register(handlers.echo, cron="0 * * * *", name="mine")
+    with rows.connection.transaction():
+        kept = sql.SQL("INSERT INTO {} TABLE {}.kept").format(table, sql.Identifier(schema))
+        rows.connection.execute(kept)
+        rows.execute("SET paused = true")
+        ticking = _compat.spawn(scheduler.tick)
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+        while (_value(rows.connection, waits, f"%INSERT%{schema}%")) == 0:
+            _compat.pause()
+    ticking.result()
+    found = the(app, "mine")
+    assert ("0 * * * *", True, 0) == (found.cron, found.paused, found.next_run_at.minute)
+
+
 # Ticks
 
 
@@ -484,8 +515,11 @@ def test_unknown_schedule(app: SyncWerk, scheduler: SyncCronScheduler) -> None:
     for trigger in (app.trigger_schedule, scheduler.trigger):
         with pytest.raises(ScheduleNotFound, match="there is no schedule 'none'"):
             trigger("none")
-    with pytest.raises(ValueError, match="name"):
-        app.pause_schedule("\0")
+    methods: list[Any] = [app.pause_schedule, app.resume_schedule, app.delete_schedule, app.trigger_schedule]
+    for change in methods:
+        for wrong in ("\0", "", None, 5):
+            with pytest.raises((TypeError, ValueError), match="name must"):
+                change(wrong)
 
 
 def test_two_schedulers_at_once(make_app: MakeApp, app: SyncWerk, scheduler: SyncCronScheduler, rows: Rows) -> None:
@@ -598,6 +632,15 @@ def test_many_schedules_at_once(scheduler: SyncCronScheduler, rows: Rows) -> Non
     rows.were_missed_for(hours=1)
     assert 250 == scheduler.tick()
     assert 0 == scheduler.tick()
+
+
+def test_many_missed_runs(scheduler: SyncCronScheduler, rows: Rows) -> None:
+    """More missed runs than a transaction takes are made up for all the same."""
+    for name in ("a", "b", "c"):
+        scheduler.register(handlers.echo, cron="* * * * *", name=name, catch_up="all", catch_up_limit=700)
+    scheduler.tick()
+    rows.were_missed_for(hours=12)
+    assert 2100 == scheduler.tick()
 
 
 def test_schedules_of_others(

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from pgwerk import JobStatus, Undecodable
-from pgwerk.cli.output import jsonable
+from pgwerk.cli.output import jsonable, print_json
 from pgwerk.cli.shown import MAX_CHARS, MAX_LINES, block, cut, in_one_line, last_line, pretty, shorten, visible
 
 
@@ -93,3 +93,11 @@ def test_any_value_is_json(value: Any) -> None:
 def test_undecodable_values_say_why() -> None:
     """What the serializer could not read is shown as it is stored."""
     assert "cannot be read: wrong key\nstored is: {1}" == pretty(Undecodable("{1}", "wrong key"))
+
+
+def test_json_is_harmless_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON that is printed holds no control characters, and still says the same."""
+    print_json({"a": "\x1b\x7f\x9bü"})
+    printed = capsys.readouterr().out
+    assert '{\n  "a": "\\u001b\\u007f\\u009bü"\n}\n' == printed
+    assert {"a": "\x1b\x7f\x9bü"} == json.loads(printed)

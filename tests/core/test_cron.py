@@ -254,7 +254,7 @@ def test_kinds_of_expressions(expression: str, expected: list[str]) -> None:
         ("* * * *", "has 4 fields"),
         ("0 0 1 1 * 0 2030", "has 7 fields"),
         ("61 * * * *", "is no cron expression"),
-        ("@reboot", "is no cron expression"),
+        ("@reboot", "'@reboot' is no name of an expression: there are @hourly"),
         ("0 0 30 2 *", "never comes true"),
         ("R * * * *", "chosen by lot"),
         ("*/0 * * * *", "is no cron expression"),

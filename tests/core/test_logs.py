@@ -254,3 +254,15 @@ def test_levels(level: int | str) -> None:
     """A level is a number or a name in any case."""
     configure_logging(level)
     assert LOGGER.level == logging.DEBUG
+
+
+def test_what_a_terminal_would_obey(err: Printed) -> None:
+    """What is logged may come from anybody: in text, control characters are shown as what they are."""
+    configure_logging(fmt="%(message)s")
+    try:
+        raise ValueError("\x1b[31mred")
+    except ValueError:
+        LOGGER.exception("job failed: %s", "\x1b]0;title\x07\u202e\x9b")
+    first, *_, last = err.getvalue().splitlines()
+    assert "job failed: \\x1b]0;title\\x07\\u202e\\x9b" == first
+    assert "ValueError: \\x1b[31mred" == last

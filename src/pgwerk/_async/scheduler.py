@@ -142,7 +142,7 @@ class CronScheduler:
                 an expression that leaves the hour open goes on through both changes.
             catch_up: What happens to runs that were missed while no scheduler ran: "latest" runs once for all of them,
                 "all" once for each, "skip" not at all. A run that is less than a minute late was not missed.
-            catch_up_limit: How many of them "all" runs at most, the latest ones.
+            catch_up_limit: How many of them "all" runs at most, the latest ones; up to 10,000.
             overlap: "skip" leaves a run out when the last one has not finished; "allow" does not look.
             priority: Priority of the jobs.
             retry: Number of attempts of each job, or a `Retry`.
@@ -309,10 +309,12 @@ class CronScheduler:
             self._look_around_at = now + self.app.config.sweep_interval
             await self._look_around()
         with self._lock:
-            names = [name for name in self._policies if self._failed.get(name, 0.0) <= now]
-        ticked = await self.app._schedules.tick(names)
+            policies = {name: each for name, each in self._policies.items() if self._failed.get(name, 0.0) <= now}
+        ticked = await self.app._schedules.tick(list(policies))
         for name in ticked.failed:
-            self._failed[name] = now + FAILED_PAUSE_SECS
+            # Registered anew meanwhile, it may be mended.
+            if self._policies.get(name) is policies[name]:
+                self._failed[name] = now + FAILED_PAUSE_SECS
         pause = self.poll_interval if ticked.next_in is None else ticked.next_in
         if pause <= 0 and not ticked.enqueued:
             # In the hands of another scheduler, for a few milliseconds; or of somebody who takes his time.

@@ -13,6 +13,7 @@ A lock on a row belongs to the transaction, so all of this works through a poole
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from pgwerk._async import _compat
 from pgwerk._async.connections import Connection, Connections
 from pgwerk._async.jobs import Jobs
 from pgwerk._async.sending import Sender
@@ -41,6 +43,9 @@ logger = logging.getLogger("pgwerk.scheduler")
 BATCH = 100
 """The most schedules in one transaction."""
 
+MOST_JOBS = 1000
+"""With so many jobs in a transaction, no further schedule goes into it."""
+
 
 class Ticked(NamedTuple):
     """What a look at the schedules has come to.
@@ -56,6 +61,10 @@ class Ticked(NamedTuple):
     next_in: float | None
 
 
+class _Overtaken(Exception):
+    """A schedule that was to be new has been written by somebody else meanwhile. Seen once more, it is not new."""
+
+
 class _Tick(NamedTuple):
     """What one schedule has to enqueue, ready to be inserted."""
 
@@ -66,7 +75,7 @@ class _Tick(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    locked: int
+    is_last: bool
     enqueued: int
     failed: frozenset[str]
 
@@ -98,15 +107,15 @@ class Schedules:
 
     async def set_paused(self, name: object, paused: bool) -> bool:
         """Pause a schedule, or let it go on from now; whether there is one."""
-        checked = checks.optional_text("name", name)
+        checked = checks.text("name", name, max_bytes=checks.KEY_BYTES)
         async with self._connections.connection() as connection:
-            return await patiently(functools.partial(self._set_paused, connection, checked or "", paused))
+            return await patiently(functools.partial(self._set_paused, connection, checked, paused))
 
     async def delete(self, name: object) -> bool:
         """Delete a schedule; whether there was one."""
-        checked = checks.optional_text("name", name)
+        checked = checks.text("name", name, max_bytes=checks.KEY_BYTES)
         async with self._connections.connection() as connection:
-            return bool(await self._sender.rows(connection, "delete_schedule", name=checked or ""))
+            return await patiently(functools.partial(self._delete, connection, checked))
 
     async def trigger(self, name: object) -> Job | None:
         """Enqueue a run now, and leave the rhythm alone; None if the last one has not finished and must have.
@@ -114,9 +123,9 @@ class Schedules:
         Raises:
             ScheduleNotFound: There is no such schedule.
         """
-        checked = checks.optional_text("name", name)
+        checked = checks.text("name", name, max_bytes=checks.KEY_BYTES)
         async with self._connections.connection() as connection:
-            return await patiently(functools.partial(self._trigger, connection, checked or ""))
+            return await patiently(functools.partial(self._trigger, connection, checked))
 
     # What schedulers do
 
@@ -125,7 +134,9 @@ class Schedules:
         if not policies:
             return {}
         async with self._connections.connection() as connection:
-            return await patiently(functools.partial(self._save, connection, policies))
+            while True:
+                with contextlib.suppress(_Overtaken):
+                    return await patiently(functools.partial(self._save, connection, policies))
 
     async def overdue(self, known: Collection[str]) -> list[Schedule]:
         """The schedules of others that nobody takes care of."""
@@ -139,7 +150,7 @@ class Schedules:
                 batch = await self._tick_or_split(connection, set(names) - failed)
                 enqueued += batch.enqueued
                 failed |= batch.failed
-                if batch.locked < BATCH:
+                if batch.is_last:
                     break
             row = await self._sender.first(connection, "next_schedule", names=quoted(sorted(set(names) - failed)))
         return Ticked(enqueued, failed, None if row is None else row[0])
@@ -158,6 +169,11 @@ class Schedules:
             await self._sender.run(connection, "pause_schedule", **params)
             return True
 
+    async def _delete(self, connection: Connection, name: str) -> bool:
+        async with connection.transaction():
+            await self._sender.run(connection, "limit_lock_wait")
+            return bool(await self._sender.rows(connection, "delete_schedule", name=name))
+
     async def _trigger(self, connection: Connection, name: str) -> Job | None:
         async with connection.transaction():
             now, schedule = await self._lock(connection, name)
@@ -173,6 +189,7 @@ class Schedules:
     async def _save(self, connection: Connection, policies: Collection[Policy]) -> dict[str, bool]:
         by_name = {policy.name: policy for policy in policies}
         async with connection.transaction():
+            await self._sender.run(connection, "limit_lock_wait")
             rows = await self._sender.rows(connection, "lock_schedules", names=quoted(sorted(by_name)))
             now = utc(rows[0][0])
             known = {row[1]: self._read(row[1:]) for row in rows if row[1] is not None}
@@ -182,7 +199,9 @@ class Schedules:
                 phase = phase_of(policy, known.get(name), now)
                 params = {**policy.columns, **phase._asdict()}
                 saved = await self._sender.first(connection, "save_schedule", **params)
-                paused[name] = saved is not None and bool(saved[0])
+                if saved is None:
+                    raise _Overtaken
+                paused[name] = bool(saved[0])
             return paused
 
     async def _tick_or_split(self, connection: Connection, names: Collection[str]) -> _Batch:
@@ -193,9 +212,11 @@ class Schedules:
             if len(names) == 1:
                 (name,) = names
                 logger.error("schedule %s is due, and the database refuses its job: %s", name, error)
-                return _Batch(0, 0, frozenset(names))
+                return _Batch(True, 0, frozenset(names))
         batches = [await self._tick_or_split(connection, [name]) for name in sorted(names)]
-        return _Batch(0, sum(each.enqueued for each in batches), frozenset().union(*(each.failed for each in batches)))
+        return _Batch(
+            False, sum(each.enqueued for each in batches), frozenset().union(*(each.failed for each in batches))
+        )
 
     async def _tick(self, connection: Connection, names: Collection[str]) -> _Batch:
         async with connection.transaction():
@@ -204,6 +225,11 @@ class Schedules:
             unfinished = await self._unfinished(connection, [schedule for _, schedule in locked])
             ticks, failed = list[_Tick](), set[str]()
             for now, schedule in locked:
+                if sum(len(tick.jobs) for tick in ticks) >= MOST_JOBS:
+                    # The others are as due as before.
+                    break
+                # Many missed runs take a while to make: let others have their turn.
+                await _compat.sleep(0)
                 try:
                     ticks.append(await self._decide(schedule, now, unfinished))
                 except Exception:
@@ -215,14 +241,14 @@ class Schedules:
                 await self._jobs.insert(jobs, connection)
             if ticks:
                 await self._advance(connection, ticks)
-        return _Batch(len(locked), len(jobs), frozenset(failed))
+        return _Batch(len(ticks) + len(failed) < BATCH and len(jobs) < MOST_JOBS, len(jobs), frozenset(failed))
 
     async def _decide(self, schedule: Schedule, now: datetime, unfinished: Collection[str]) -> _Tick:
         decided = due(schedule, now)
         ticks = decided.ticks
         if schedule.overlap == "skip" and ticks:
             if schedule.last_job_id in unfinished:
-                logger.info("schedule %s is due and left out: job %s runs", schedule.name, schedule.last_job_id)
+                logger.debug("schedule %s is due and left out: job %s runs", schedule.name, schedule.last_job_id)
                 ticks = []
             # Several at once would overlap each other.
             ticks = ticks[-1:]
@@ -252,6 +278,8 @@ class Schedules:
         await self._sender.run(connection, "advance_schedules", **params)
 
     async def _lock(self, connection: Connection, name: str) -> tuple[datetime, Schedule | None]:
+        # Not for ever: it may be this process that holds the row, in a callback that is called during a tick.
+        await self._sender.run(connection, "limit_lock_wait")
         (row,) = await self._sender.rows(connection, "lock_schedules", names=quoted([name]))
         return utc(row[0]), None if row[1] is None else self._read(row[1:])
 

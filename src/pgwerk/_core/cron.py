@@ -28,6 +28,8 @@ LONGEST_CHANGE = timedelta(hours=25)
 STRIDE = timedelta(days=20)
 """How far to go at once in search of a change of clocks. Two that cancel each other out are further apart."""
 
+NAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+
 _HOURS = 1  # the place of the hours in an expression
 _RANGE = re.compile(r"(\w+)-(\w+)")
 
@@ -236,6 +238,8 @@ def _wall_clock(expression: str) -> _Wall:
         )
     if any(field[0] in "rRhH" for field in fields):
         raise ValueError(f"{expression!r}: R and H, for times chosen by lot, are not supported")
+    if fields[0].startswith("@") and fields[0].lower() not in NAMES:
+        raise ValueError(f"{expression!r} is no name of an expression: there are {', '.join(NAMES)}")
     for first, last in _RANGE.findall(expression):
         # croniter takes a range of one for the whole circle.
         if first.lower() == last.lower() or (first.isdigit() and last.isdigit() and int(first) == int(last)):

@@ -12,6 +12,7 @@ import copy
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -35,6 +36,8 @@ _COLORS = {
     logging.CRITICAL: "\033[1;31m",
 }
 _RESET = "\033[0m"
+# Control characters but for line feed and tabulator, and what changes the direction of writing.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _WIDTH = max(map(len, _LEVELS))
 
 _STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "job_id"})
@@ -132,15 +135,21 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         # A copy, because other handlers of the application get the same record.
         record = copy.copy(record)
+        message = record.getMessage()
         if self._own:
             record.levelname = record.levelname.ljust(_WIDTH)
             job_id = getattr(record, "job_id", None)
-            if job_id and job_id not in record.getMessage():
-                record.msg, record.args = f"{record.getMessage()} (job {job_id})", None
+            if job_id and job_id not in message:
+                message = f"{message} (job {job_id})"
+        record.msg, record.args = _harmless(message), None
+        record.exc_text = record.exc_text and _harmless(record.exc_text)
         if self._color:
             color = _COLORS.get(record.levelno, "")
             record.levelname = f"{color}{record.levelname}{_RESET}"
         return super().format(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return _harmless(super().formatException(ei))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         del datefmt
@@ -168,6 +177,11 @@ class _JSONFormatter(logging.Formatter):
             if name not in _STANDARD:
                 entry.setdefault(name, _plain(value))
         return json.dumps(entry)
+
+
+def _harmless(text: str) -> str:
+    r"""A text with what a terminal would obey written as Python does: what is logged may come from anybody."""
+    return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def _plain(value: object) -> object:

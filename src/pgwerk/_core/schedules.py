@@ -24,7 +24,7 @@ ON_TIME = timedelta(seconds=60)
 
 CATCH_UPS = ("latest", "all", "skip")
 OVERLAPS = ("allow", "skip")
-MOST_CAUGHT_UP = 100_000
+MOST_CAUGHT_UP = 10_000
 
 
 @frozen

@@ -16,6 +16,7 @@ A lock on a row belongs to the transaction, so all of this works through a poole
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -34,6 +35,7 @@ from pgwerk._core.options import Preparation
 from pgwerk._core.rows import schedule_from_row, utc
 from pgwerk._core.schedules import Policy, due, next_run, phase_of, spec_of
 from pgwerk._core.serializers import Serializer
+from pgwerk._sync import _compat
 from pgwerk._sync.connections import Connection, Connections
 from pgwerk._sync.jobs import Jobs
 from pgwerk._sync.sending import Sender
@@ -43,6 +45,9 @@ logger = logging.getLogger("pgwerk.scheduler")
 
 BATCH = 100
 """The most schedules in one transaction."""
+
+MOST_JOBS = 1000
+"""With so many jobs in a transaction, no further schedule goes into it."""
 
 
 class Ticked(NamedTuple):
@@ -59,6 +64,10 @@ class Ticked(NamedTuple):
     next_in: float | None
 
 
+class _Overtaken(Exception):
+    """A schedule that was to be new has been written by somebody else meanwhile. Seen once more, it is not new."""
+
+
 class _Tick(NamedTuple):
     """What one schedule has to enqueue, ready to be inserted."""
 
@@ -69,7 +78,7 @@ class _Tick(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    locked: int
+    is_last: bool
     enqueued: int
     failed: frozenset[str]
 
@@ -101,15 +110,15 @@ class Schedules:
 
     def set_paused(self, name: object, paused: bool) -> bool:
         """Pause a schedule, or let it go on from now; whether there is one."""
-        checked = checks.optional_text("name", name)
+        checked = checks.text("name", name, max_bytes=checks.KEY_BYTES)
         with self._connections.connection() as connection:
-            return patiently(functools.partial(self._set_paused, connection, checked or "", paused))
+            return patiently(functools.partial(self._set_paused, connection, checked, paused))
 
     def delete(self, name: object) -> bool:
         """Delete a schedule; whether there was one."""
-        checked = checks.optional_text("name", name)
+        checked = checks.text("name", name, max_bytes=checks.KEY_BYTES)
         with self._connections.connection() as connection:
-            return bool(self._sender.rows(connection, "delete_schedule", name=checked or ""))
+            return patiently(functools.partial(self._delete, connection, checked))
 
     def trigger(self, name: object) -> Job | None:
         """Enqueue a run now, and leave the rhythm alone; None if the last one has not finished and must have.
@@ -117,9 +126,9 @@ class Schedules:
         Raises:
             ScheduleNotFound: There is no such schedule.
         """
-        checked = checks.optional_text("name", name)
+        checked = checks.text("name", name, max_bytes=checks.KEY_BYTES)
         with self._connections.connection() as connection:
-            return patiently(functools.partial(self._trigger, connection, checked or ""))
+            return patiently(functools.partial(self._trigger, connection, checked))
 
     # What schedulers do
 
@@ -128,7 +137,9 @@ class Schedules:
         if not policies:
             return {}
         with self._connections.connection() as connection:
-            return patiently(functools.partial(self._save, connection, policies))
+            while True:
+                with contextlib.suppress(_Overtaken):
+                    return patiently(functools.partial(self._save, connection, policies))
 
     def overdue(self, known: Collection[str]) -> list[Schedule]:
         """The schedules of others that nobody takes care of."""
@@ -142,7 +153,7 @@ class Schedules:
                 batch = self._tick_or_split(connection, set(names) - failed)
                 enqueued += batch.enqueued
                 failed |= batch.failed
-                if batch.locked < BATCH:
+                if batch.is_last:
                     break
             row = self._sender.first(connection, "next_schedule", names=quoted(sorted(set(names) - failed)))
         return Ticked(enqueued, failed, None if row is None else row[0])
@@ -161,6 +172,11 @@ class Schedules:
             self._sender.run(connection, "pause_schedule", **params)
             return True
 
+    def _delete(self, connection: Connection, name: str) -> bool:
+        with connection.transaction():
+            self._sender.run(connection, "limit_lock_wait")
+            return bool(self._sender.rows(connection, "delete_schedule", name=name))
+
     def _trigger(self, connection: Connection, name: str) -> Job | None:
         with connection.transaction():
             now, schedule = self._lock(connection, name)
@@ -176,6 +192,7 @@ class Schedules:
     def _save(self, connection: Connection, policies: Collection[Policy]) -> dict[str, bool]:
         by_name = {policy.name: policy for policy in policies}
         with connection.transaction():
+            self._sender.run(connection, "limit_lock_wait")
             rows = self._sender.rows(connection, "lock_schedules", names=quoted(sorted(by_name)))
             now = utc(rows[0][0])
             known = {row[1]: self._read(row[1:]) for row in rows if row[1] is not None}
@@ -185,7 +202,9 @@ class Schedules:
                 phase = phase_of(policy, known.get(name), now)
                 params = {**policy.columns, **phase._asdict()}
                 saved = self._sender.first(connection, "save_schedule", **params)
-                paused[name] = saved is not None and bool(saved[0])
+                if saved is None:
+                    raise _Overtaken
+                paused[name] = bool(saved[0])
             return paused
 
     def _tick_or_split(self, connection: Connection, names: Collection[str]) -> _Batch:
@@ -196,9 +215,11 @@ class Schedules:
             if len(names) == 1:
                 (name,) = names
                 logger.error("schedule %s is due, and the database refuses its job: %s", name, error)
-                return _Batch(0, 0, frozenset(names))
+                return _Batch(True, 0, frozenset(names))
         batches = [self._tick_or_split(connection, [name]) for name in sorted(names)]
-        return _Batch(0, sum(each.enqueued for each in batches), frozenset().union(*(each.failed for each in batches)))
+        return _Batch(
+            False, sum(each.enqueued for each in batches), frozenset().union(*(each.failed for each in batches))
+        )
 
     def _tick(self, connection: Connection, names: Collection[str]) -> _Batch:
         with connection.transaction():
@@ -207,6 +228,11 @@ class Schedules:
             unfinished = self._unfinished(connection, [schedule for _, schedule in locked])
             ticks, failed = list[_Tick](), set[str]()
             for now, schedule in locked:
+                if sum(len(tick.jobs) for tick in ticks) >= MOST_JOBS:
+                    # The others are as due as before.
+                    break
+                # Many missed runs take a while to make: let others have their turn.
+                _compat.sleep(0)
                 try:
                     ticks.append(self._decide(schedule, now, unfinished))
                 except Exception:
@@ -218,14 +244,14 @@ class Schedules:
                 self._jobs.insert(jobs, connection)
             if ticks:
                 self._advance(connection, ticks)
-        return _Batch(len(locked), len(jobs), frozenset(failed))
+        return _Batch(len(ticks) + len(failed) < BATCH and len(jobs) < MOST_JOBS, len(jobs), frozenset(failed))
 
     def _decide(self, schedule: Schedule, now: datetime, unfinished: Collection[str]) -> _Tick:
         decided = due(schedule, now)
         ticks = decided.ticks
         if schedule.overlap == "skip" and ticks:
             if schedule.last_job_id in unfinished:
-                logger.info("schedule %s is due and left out: job %s runs", schedule.name, schedule.last_job_id)
+                logger.debug("schedule %s is due and left out: job %s runs", schedule.name, schedule.last_job_id)
                 ticks = []
             # Several at once would overlap each other.
             ticks = ticks[-1:]
@@ -255,6 +281,8 @@ class Schedules:
         self._sender.run(connection, "advance_schedules", **params)
 
     def _lock(self, connection: Connection, name: str) -> tuple[datetime, Schedule | None]:
+        # Not for ever: it may be this process that holds the row, in a callback that is called during a tick.
+        self._sender.run(connection, "limit_lock_wait")
         (row,) = self._sender.rows(connection, "lock_schedules", names=quoted([name]))
         return utc(row[0]), None if row[1] is None else self._read(row[1:])
 

@@ -44,10 +44,18 @@ def explain(error: Exception) -> Failure:
     if isinstance(error, SchemaVersionMismatch):
         return Failure(_one_line(error), SCHEMA)
     if isinstance(error, psycopg.Error):
-        return Failure(_one_line(error), DATABASE)
+        return Failure(_said_by_database(error), DATABASE)
     if isinstance(error, (TypeError, ValueError)):
         return Failure(_one_line(error), USAGE)
     return Failure(f"{type(error).__name__}: {_one_line(error)} (--debug shows where)", NOT_DONE)
+
+
+def _said_by_database(error: psycopg.Error) -> str:
+    """What the server says, without the statement that it points into, and what to do if that is clear."""
+    reason = error.diag.message_primary or _one_line(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return f"{reason}: GRANT the role what it needs on the schema and its tables"
+    return reason
 
 
 def _one_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ import attrs
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+_C1 = re.compile("[\x7f-\x9f]")
 
 STATUS_STYLES = {
     "queued": "cyan",
@@ -53,7 +56,8 @@ def print_json(value: Any) -> None:
         document.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # a terminal that has fewer characters, or half a surrogate pair
         document = json.dumps(jsonable(value), indent=2)
-    sys.stdout.write(f"{document}\n")
+    # JSON escapes the control characters of ASCII, and those that a terminal obeys as well are not among them.
+    sys.stdout.write(_C1.sub(lambda found: f"\\u{ord(found[0]):04x}", document) + "\n")
 
 
 def jsonable(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 Each process is a `werk worker` of its own with a fresh interpreter, started by the command line that has started the
 supervisor. They are in process groups of their own, so that Ctrl-C in a terminal reaches the supervisor only, which has
-a line to each of them (supervised.py). None outlives the supervisor, however that ends.
+a line to each of them (supervised.py). When the supervisor ends, however it does, they stop in order.
 
 The first process starts alone. When it works, the others follow: what is wrong with the command line, the application
 or the tables is said once.

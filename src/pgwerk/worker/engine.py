@@ -53,7 +53,7 @@ from pgwerk.worker.hooks import Hooks
 from pgwerk.worker.leaving import Departure
 from pgwerk.worker.listening import WorkListener
 from pgwerk.worker.runs import Runs
-from pgwerk.worker.session import Session
+from pgwerk.worker.session import HANGING_SECS, Session
 from pgwerk.worker.settling import Settler
 from pgwerk.worker.strays import Strays
 from pgwerk.worker.upkeep import Upkeep
@@ -283,10 +283,11 @@ class Engine:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                await self._promote_due()
-                await self._take_callbacks()
-                await self._claim()
-                exhausted = self._settings.burst and await self._is_exhausted()
+                for step in (self._promote_due, self._take_callbacks, self._claim):
+                    # What is begun after that has to be waited for.
+                    if not self._stopping.is_set():
+                        await step()
+                exhausted = self._settings.burst and not self._stopping.is_set() and await self._is_exhausted()
                 backoff.reset()
             except psycopg.Error as error:
                 # Whatever it is, the database may take the next try: the worker neither gives up nor spins.
@@ -463,6 +464,8 @@ class Engine:
         self._executor.abandon()
         self._hooks.abandon()
         self._hang_up()
+        # Who has only just begun to wait for an answer has waited for a while by then.
+        asyncio.get_running_loop().call_later(2 * HANGING_SECS, self._claims.hang_up)
         self._leaving.set()
 
     def _hang_up(self) -> None:

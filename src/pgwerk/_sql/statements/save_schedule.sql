@@ -1,6 +1,7 @@
 -- Write a schedule as it was registered. One that is there keeps whether it is paused, and what it has run last.
--- Runs in the transaction that has locked the row, if there was one (lock_schedules). A row that somebody else has inserted
--- since is waited for, and keeps its rhythm's phase (`is_new`).
+-- Runs in the transaction that has locked the row, if there was one (lock_schedules). If there was none (`is_new`) and
+-- somebody else has inserted one since, that is waited for and left as it is, and nothing is returned: where the schedule is
+-- in its rhythm has to be found out anew.
 INSERT INTO {schedules} AS s (
     name, function, queue, priority, payload, cron, interval_secs, timezone, catch_up, catch_up_limit, overlap,
     max_attempts, retry_intervals, timeout_secs, result_ttl, failure_ttl, meta, paused, anchor_at, next_run_at
@@ -17,6 +18,6 @@ SET function = excluded.function, queue = excluded.queue, priority = excluded.pr
     max_attempts = excluded.max_attempts, retry_intervals = excluded.retry_intervals,
     timeout_secs = excluded.timeout_secs, result_ttl = excluded.result_ttl, failure_ttl = excluded.failure_ttl,
     meta = excluded.meta,
-    anchor_at = CASE WHEN %(is_new)s THEN s.anchor_at ELSE excluded.anchor_at END,
-    next_run_at = CASE WHEN %(is_new)s THEN s.next_run_at ELSE excluded.next_run_at END
+    anchor_at = excluded.anchor_at, next_run_at = excluded.next_run_at
+WHERE NOT %(is_new)s
 RETURNING s.paused
