@@ -70,11 +70,16 @@ async def until_enqueued(app: Werk, name: str, count: int) -> None:
     pytest.fail(f"{name} has not been enqueued {count} times")
 
 
-async def _value(connection: psycopg.AsyncConnection[Any], query: str, *params: object) -> Any:
-    cursor = await connection.execute(query.encode(), params)
-    row = await cursor.fetchone()
-    assert row is not None
-    return row[0]
+async def _until_somebody_waits(dsn: str, statement: str) -> None:
+    """Wait until a statement waits for a lock; looked for without a transaction, in which the answer never changes."""
+    waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        for _ in range(1000):
+            cursor = await connection.execute(waits, [statement])
+            if await cursor.fetchone() is not None:
+                return
+            await _compat.pause()
+    pytest.fail(f"nobody waits for a lock with {statement}")
 
 
 class Gate:
@@ -351,9 +356,7 @@ async def test_new_name_that_somebody_else_writes_first(
         await rows.connection.execute(kept)
         await rows.execute("SET paused = true")
         ticking = _compat.spawn(scheduler.tick)
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
-        while (await _value(rows.connection, waits, f"%INSERT%{schema}%")) == 0:
-            await _compat.pause()
+        await _until_somebody_waits(app.dsn, f"%INSERT%{schema}%")
     await ticking.result()
     found = await the(app, "mine")
     assert ("0 * * * *", True, 0) == (found.cron, found.paused, found.next_run_at.minute)

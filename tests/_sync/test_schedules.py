@@ -83,11 +83,16 @@ def until_enqueued(app: SyncWerk, name: str, count: int) -> None:
     pytest.fail(f"{name} has not been enqueued {count} times")
 
 
-def _value(connection: psycopg.Connection[Any], query: str, *params: object) -> Any:
-    cursor = connection.execute(query.encode(), params)
-    row = cursor.fetchone()
-    assert row is not None
-    return row[0]
+def _until_somebody_waits(dsn: str, statement: str) -> None:
+    """Wait until a statement waits for a lock; looked for without a transaction, in which the answer never changes."""
+    waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    with psycopg.Connection.connect(dsn, autocommit=True) as connection:
+        for _ in range(1000):
+            cursor = connection.execute(waits, [statement])
+            if cursor.fetchone() is not None:
+                return
+            _compat.pause()
+    pytest.fail(f"nobody waits for a lock with {statement}")
 
 
 class Gate:
@@ -364,9 +369,7 @@ def test_new_name_that_somebody_else_writes_first(
         rows.connection.execute(kept)
         rows.execute("SET paused = true")
         ticking = _compat.spawn(scheduler.tick)
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
-        while (_value(rows.connection, waits, f"%INSERT%{schema}%")) == 0:
-            _compat.pause()
+        _until_somebody_waits(app.dsn, f"%INSERT%{schema}%")
     ticking.result()
     found = the(app, "mine")
     assert ("0 * * * *", True, 0) == (found.cron, found.paused, found.next_run_at.minute)
