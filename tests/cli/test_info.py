@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 from tests.cli.running import Shop
@@ -10,7 +12,8 @@ from pgwerk.cli.info import size
 
 
 def test_info(shop: Shop) -> None:
-    """The server, the tables and the way to them are printed, in 80 columns."""
+    """The server, the tables and the way to them, queues and workers are printed, in 80 columns."""
+    shop.enqueue("add", _queue="mail")
     ended = shop.run("info", "shop:werk")
     assert (0, "") == (ended.code, ended.stderr)
     with psycopg.connect(shop.dsn) as connection:
@@ -24,6 +27,8 @@ def test_info(shop: Shop) -> None:
     assert "pooler: none found (pooler='auto')" in text
     assert "LISTEN: works" in text
     assert "_pgwerk_executions" in text
+    assert re.search(r"queue +ready .*\nmail +1 ", ended.stdout)
+    assert ended.stdout.endswith("no workers\n")
     assert max(map(len, ended.stdout.splitlines())) <= 80
 
 
@@ -35,6 +40,17 @@ def test_json(shop: Shop) -> None:
     assert found["schema_version"] == found["latest_version"] > 0
     jobs = next(each for each in found["tables"] if each["name"] == "_pgwerk_jobs")
     assert jobs["index_bytes"] > 0
+    assert ([], []) == (found["queues"], found["workers"])
+
+
+def test_queues_and_workers(shop: Shop) -> None:
+    """The queues that there is something in, and the workers, are part of it."""
+    program = shop.start("worker", "shop:werk", "--queues", "mail")
+    program.wait_for_line("is ready")
+    found = shop.run("info", "shop:werk", "--json").json
+    assert [("mail", 1)] == [(each["queue"], each["workers"]) for each in found["queues"]]
+    assert [["mail"]] == [each["queues"] for each in found["workers"]]
+    assert "alive" in shop.run("info", "shop:werk").stdout
 
 
 def test_without_tables(new_shop: Shop) -> None:

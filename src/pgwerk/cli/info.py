@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import click
+from attrs import asdict
 
-from pgwerk import ServerInfo
+from pgwerk import Overview, ServerInfo
 from pgwerk.cli.commands import Command, json_option
 from pgwerk.cli.output import ago, console, duration, print_json, table
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import in_one_line
+from pgwerk.cli.stats import NAME_WIDTH, as_object, depths
+from pgwerk.cli.workers import show
 
 
 @click.command(cls=Command, example="werk info shop.jobs:werk --json")
 @json_option
 def info(session: Session, *, as_json: bool) -> None:
-    """Show the server, the tables and their sizes, poolers, clocks and versions.
+    """Show the server, the tables and their sizes, poolers, clocks and versions, queues and workers.
 
-    Neither migrates nor runs start-up hooks. Sizes include everything on disk; rows are estimates.
+    Sizes include everything on disk; rows are estimates. Queues and workers are shown where the tables are those of
+    this release; nothing is migrated.
     """
     found: ServerInfo = session.run(session.app.server_info)
+    is_current = found.schema_version == found.latest_version
+    seen: Overview | None = session.call(session.app.overview) if is_current else None
     if as_json:
-        print_json(found)
+        queues = [as_object(each) for each in seen.queues] if seen else []
+        print_json({**asdict(found), "queues": queues, "workers": list(seen.workers) if seen else []})
         return
     out = console()
     grid = table(["", ""], [(f"{name}:", in_one_line(value)) for name, value in lines(found)])
@@ -36,6 +43,17 @@ def info(session: Session, *, as_json: bool) -> None:
         ]
         headings = ["table", "rows", "size", "indexes", "dead rows"]
         out.print(table(headings, rows, right=headings[1:]))
+    if seen is not None:
+        out.print()
+        if seen.queues:
+            out.print(depths(seen.queues, NAME_WIDTH, span="min"))
+        else:
+            out.print("no queues")
+        out.print()
+        if seen.workers:
+            show(list(seen.workers))
+        else:
+            out.print("no workers")
 
 
 def lines(found: ServerInfo) -> Iterator[tuple[str, str]]:
