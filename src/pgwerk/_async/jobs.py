@@ -61,22 +61,19 @@ class Jobs:
     async def prepare(self, spec: EnqueueParams) -> NewJob:
         """Check a job, and show it to the before-enqueue callbacks."""
         new = self._preparation.one(spec, datetime.now(UTC))
-        await self._show([new])
+        await self.show([new])
         return new
 
     async def hold(self, new: NewJob, connection: Connection) -> bool:
         """Insert a job for the caller to claim in the same transaction; False if its key exists already."""
         return await self._inserter.hold(new, connection)
 
-    async def show(self, new: NewJob) -> None:
-        """Show a job to the before-enqueue callbacks."""
-        await self._show([new])
-
     async def insert(self, jobs: Sequence[NewJob], connection: Connection) -> list[Job | None]:
         """Insert jobs that have been shown, in a transaction of our own that is open."""
         return await self._inserter.insert(jobs, connection, awaited=False, joined=False)
 
-    async def _show(self, jobs: Sequence[NewJob]) -> None:
+    async def show(self, jobs: Sequence[NewJob]) -> None:
+        """Show jobs to the before-enqueue callbacks."""
         for new in jobs:
             for callback in list(self.before_enqueue):
                 await _compat.call(callback, new.job)
@@ -85,7 +82,7 @@ class Jobs:
         self, jobs: Sequence[NewJob], connection: Connection | None, *, awaited: bool
     ) -> list[Job | None]:
         if self.before_enqueue:
-            await self._show(jobs)
+            await self.show(jobs)
         if not jobs:
             return []
         if connection is not None:

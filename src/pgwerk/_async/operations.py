@@ -213,6 +213,8 @@ class Operations(Reading, Overseeing):
 
         Raises:
             TypeError, ValueError: `name` is not a text, or none that a schedule could have.
+            psycopg.errors.LockNotAvailable: Somebody else has held the schedule for 10 seconds, such as a tick that
+                waits for a before-enqueue callback.
         """
         await self.connect()
         return await self._schedules.set_paused(name, True)
@@ -224,7 +226,7 @@ class Operations(Reading, Overseeing):
             Whether there is one.
 
         Raises:
-            TypeError, ValueError: As `pause_schedule`.
+            TypeError, ValueError, psycopg.errors.LockNotAvailable: As `pause_schedule`.
         """
         await self.connect()
         return await self._schedules.set_paused(name, False)
@@ -238,7 +240,7 @@ class Operations(Reading, Overseeing):
         Raises:
             ScheduleNotFound: There is no such schedule.
             SerializationError: Its arguments cannot be read.
-            TypeError, ValueError: As `pause_schedule`.
+            TypeError, ValueError, psycopg.errors.LockNotAvailable: As `pause_schedule`.
         """
         await self.connect()
         return await self._schedules.trigger(name)
@@ -250,7 +252,7 @@ class Operations(Reading, Overseeing):
             Whether there was one.
 
         Raises:
-            TypeError, ValueError: As `pause_schedule`.
+            TypeError, ValueError, psycopg.errors.LockNotAvailable: As `pause_schedule`.
         """
         await self.connect()
         return await self._schedules.delete(name)

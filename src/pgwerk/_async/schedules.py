@@ -257,7 +257,7 @@ class Schedules:
 
     async def _prepare(self, schedule: Schedule, at: datetime, now: datetime) -> NewJob:
         new = self._preparation.scheduled(spec_of(schedule, at), now, name=schedule.name)
-        await self._jobs.show(new)
+        await self._jobs.show([new])
         return new
 
     async def _unfinished(self, connection: Connection, schedules: Sequence[Schedule]) -> list[str]:

@@ -64,29 +64,26 @@ class Jobs:
     def prepare(self, spec: EnqueueParams) -> NewJob:
         """Check a job, and show it to the before-enqueue callbacks."""
         new = self._preparation.one(spec, datetime.now(UTC))
-        self._show([new])
+        self.show([new])
         return new
 
     def hold(self, new: NewJob, connection: Connection) -> bool:
         """Insert a job for the caller to claim in the same transaction; False if its key exists already."""
         return self._inserter.hold(new, connection)
 
-    def show(self, new: NewJob) -> None:
-        """Show a job to the before-enqueue callbacks."""
-        self._show([new])
-
     def insert(self, jobs: Sequence[NewJob], connection: Connection) -> list[Job | None]:
         """Insert jobs that have been shown, in a transaction of our own that is open."""
         return self._inserter.insert(jobs, connection, awaited=False, joined=False)
 
-    def _show(self, jobs: Sequence[NewJob]) -> None:
+    def show(self, jobs: Sequence[NewJob]) -> None:
+        """Show jobs to the before-enqueue callbacks."""
         for new in jobs:
             for callback in list(self.before_enqueue):
                 _compat.call(callback, new.job)
 
     def _insert(self, jobs: Sequence[NewJob], connection: Connection | None, *, awaited: bool) -> list[Job | None]:
         if self.before_enqueue:
-            self._show(jobs)
+            self.show(jobs)
         if not jobs:
             return []
         if connection is not None:

@@ -216,6 +216,8 @@ class Operations(Reading, Overseeing):
 
         Raises:
             TypeError, ValueError: `name` is not a text, or none that a schedule could have.
+            psycopg.errors.LockNotAvailable: Somebody else has held the schedule for 10 seconds, such as a tick that
+                waits for a before-enqueue callback.
         """
         self.connect()
         return self._schedules.set_paused(name, True)
@@ -227,7 +229,7 @@ class Operations(Reading, Overseeing):
             Whether there is one.
 
         Raises:
-            TypeError, ValueError: As `pause_schedule`.
+            TypeError, ValueError, psycopg.errors.LockNotAvailable: As `pause_schedule`.
         """
         self.connect()
         return self._schedules.set_paused(name, False)
@@ -241,7 +243,7 @@ class Operations(Reading, Overseeing):
         Raises:
             ScheduleNotFound: There is no such schedule.
             SerializationError: Its arguments cannot be read.
-            TypeError, ValueError: As `pause_schedule`.
+            TypeError, ValueError, psycopg.errors.LockNotAvailable: As `pause_schedule`.
         """
         self.connect()
         return self._schedules.trigger(name)
@@ -253,7 +255,7 @@ class Operations(Reading, Overseeing):
             Whether there was one.
 
         Raises:
-            TypeError, ValueError: As `pause_schedule`.
+            TypeError, ValueError, psycopg.errors.LockNotAvailable: As `pause_schedule`.
         """
         self.connect()
         return self._schedules.delete(name)

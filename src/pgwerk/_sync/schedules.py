@@ -260,7 +260,7 @@ class Schedules:
 
     def _prepare(self, schedule: Schedule, at: datetime, now: datetime) -> NewJob:
         new = self._preparation.scheduled(spec_of(schedule, at), now, name=schedule.name)
-        self._jobs.show(new)
+        self._jobs.show([new])
         return new
 
     def _unfinished(self, connection: Connection, schedules: Sequence[Schedule]) -> list[str]:
