@@ -350,16 +350,17 @@ async def test_new_name_that_somebody_else_writes_first(
     table = sql.Identifier(schema, "_pgwerk_schedules")
     await rows.connection.execute(sql.SQL("CREATE TABLE {}.kept AS TABLE {}").format(sql.Identifier(schema), table))
     await app.delete_schedule("mine")
-    scheduler.register(handlers.echo, cron="0 * * * *", name="mine")
+    scheduler.register(handlers.echo, interval=3600, name="mine", queue="q")
     async with rows.connection.transaction():
         kept = sql.SQL("INSERT INTO {} TABLE {}.kept").format(table, sql.Identifier(schema))
         await rows.connection.execute(kept)
-        await rows.execute("SET paused = true")
+        await rows.execute("SET paused = true, next_run_at = next_run_at - interval '10 min'")
         ticking = _compat.spawn(scheduler.tick)
         await _until_somebody_waits(app.dsn, f"%INSERT%{schema}%")
     await ticking.result()
     found = await the(app, "mine")
-    assert ("0 * * * *", True, 0) == (found.cron, found.paused, found.next_run_at.minute)
+    assert ("q", True) == (found.queue, found.paused)
+    assert found.next_run_at < datetime.now(UTC) + timedelta(minutes=55)
 
 
 # Ticks
@@ -432,7 +433,10 @@ async def test_overlap(app: Werk, scheduler: CronScheduler, rows: Rows) -> None:
     await rows.were_missed_for(hours=3)
     assert 1 == await scheduler.tick()
     await rows.were_missed_for(hours=3)
+    before = await the(app, "mine")
     assert 0 == await scheduler.tick()
+    after = await the(app, "mine")
+    assert (before.last_run_at, before.last_job_id) == (after.last_run_at, after.last_job_id)
     assert await app.trigger_schedule("mine") is None
     await _compat.burst(app)
     await rows.were_missed_for(hours=3)
@@ -652,6 +656,7 @@ async def test_schedules_of_others(
     await until_enqueued(app, "mine", 1)
     scheduler.stop()
     await running.result()
+    await scheduler._look_around()
     assert [] == await jobs_of(app, "gone")
     assert before == [schedule for schedule in await app.list_schedules() if schedule.name != "mine"]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

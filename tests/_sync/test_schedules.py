@@ -363,16 +363,17 @@ def test_new_name_that_somebody_else_writes_first(
     table = sql.Identifier(schema, "_pgwerk_schedules")
     rows.connection.execute(sql.SQL("CREATE TABLE {}.kept AS TABLE {}").format(sql.Identifier(schema), table))
     app.delete_schedule("mine")
-    scheduler.register(handlers.echo, cron="0 * * * *", name="mine")
+    scheduler.register(handlers.echo, interval=3600, name="mine", queue="q")
     with rows.connection.transaction():
         kept = sql.SQL("INSERT INTO {} TABLE {}.kept").format(table, sql.Identifier(schema))
         rows.connection.execute(kept)
-        rows.execute("SET paused = true")
+        rows.execute("SET paused = true, next_run_at = next_run_at - interval '10 min'")
         ticking = _compat.spawn(scheduler.tick)
         _until_somebody_waits(app.dsn, f"%INSERT%{schema}%")
     ticking.result()
     found = the(app, "mine")
-    assert ("0 * * * *", True, 0) == (found.cron, found.paused, found.next_run_at.minute)
+    assert ("q", True) == (found.queue, found.paused)
+    assert found.next_run_at < datetime.now(UTC) + timedelta(minutes=55)
 
 
 # Ticks
@@ -445,7 +446,10 @@ def test_overlap(app: SyncWerk, scheduler: SyncCronScheduler, rows: Rows) -> Non
     rows.were_missed_for(hours=3)
     assert 1 == scheduler.tick()
     rows.were_missed_for(hours=3)
+    before = the(app, "mine")
     assert 0 == scheduler.tick()
+    after = the(app, "mine")
+    assert (before.last_run_at, before.last_job_id) == (after.last_run_at, after.last_job_id)
     assert app.trigger_schedule("mine") is None
     _compat.burst(app)
     rows.were_missed_for(hours=3)
@@ -663,6 +667,7 @@ def test_schedules_of_others(
     until_enqueued(app, "mine", 1)
     scheduler.stop()
     running.result()
+    scheduler._look_around()
     assert [] == jobs_of(app, "gone")
     assert before == [schedule for schedule in app.list_schedules() if schedule.name != "mine"]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
