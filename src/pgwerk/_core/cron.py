@@ -11,6 +11,9 @@ What is left is the way from the wall to the moment, which matters on the two da
   clock shows what it asks for, so in both of the two hours with the same name, and not in the one that is not there.
 
 An interval is about the time that passes, so clocks do not matter to it.
+
+`croniter` is imported with the first expression: it and what it needs take longer than all the rest of the core, and
+most processes have no schedules.
 """
 
 from __future__ import annotations
@@ -18,9 +21,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
-
-from croniter import CroniterBadDateError, croniter
-from croniter.croniter import CroniterError
 
 SECOND = timedelta(seconds=1)
 LONGEST_CHANGE = timedelta(hours=25)
@@ -103,6 +103,8 @@ class _Wall:
     """An expression on a wall clock without any zone."""
 
     def __init__(self, expression: str) -> None:
+        from croniter import croniter
+
         self._croniter = croniter(expression, datetime(2000, 1, 1))  # noqa: DTZ001 - it has no zone
         self.expanded = self._croniter.expanded
 
@@ -244,6 +246,8 @@ def _wall_clock(expression: str) -> _Wall:
         # croniter takes a range of one for the whole circle.
         if first.lower() == last.lower() or (first.isdigit() and last.isdigit() and int(first) == int(last)):
             raise ValueError(f"{expression!r}: {first}-{last} is a range of one: write {first}")
+    from croniter.croniter import CroniterBadDateError, CroniterError
+
     try:
         wall = _Wall(expression)
         wall.after(datetime(2000, 1, 1))  # noqa: DTZ001 - it has no zone
