@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import pgwerk
+from pgwerk.cli.main import COMMANDS
 
 PACKAGE = Path(pgwerk.__file__)
 CRON = {"croniter", "dateutil", "pytz"}
@@ -153,3 +154,40 @@ def test_threads() -> None:
         "for thread in threads: thread.join()\n"
         "print(*map(len, found.values()))\n"
     )
+
+
+HELP = """
+import contextlib, io
+from pgwerk.cli.entry import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    main({!r})
+"""
+
+
+def test_help_of_the_command_line() -> None:
+    """`werk --help` imports click, and no command, no client, and nothing to draw with."""
+    found = brought_in(HELP.format(["--help"]))
+    assert {"pgwerk", "click"} >= packages(found) - {"colorama"}  # that is Windows'
+    assert "asyncio" not in found
+    assert {"entry", "failures", "lazy", "main", "shown"} == {
+        module.removeprefix("pgwerk.cli.") for module in found if module.startswith("pgwerk.cli.")
+    }
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS if command.name != "top"])
+def test_help_of_a_command(command: str) -> None:
+    """The help of a command does not wait for the driver either; only `top` is nothing without what it draws with."""
+    found = brought_in(HELP.format([command, "--help"]))
+    assert not packages(found) & {"rich", "psycopg", "psycopg_pool", *CRON}
+    assert "asyncio" not in found
+
+
+@pytest.mark.parametrize("command", ["jobs", "job", "enqueue", "cancel", "cron", "stats", "info"])
+def test_commands_for_programs(command: str) -> None:
+    """A command that prints no table does not import what draws them; with a connection string, it is a SyncWerk."""
+    words = {"job": ["01926c1e-8f2a-7cc3-b27c-0f2d3c0a9e11"], "enqueue": ["json.dumps"], "cancel": ["--all", "--yes"]}
+    nowhere = ["--dsn", "host=127.0.0.1 port=1", "--json", *words.get(command, [])]
+    found = brought_in(HELP.format([command, *nowhere]))
+    assert "psycopg" in packages(found)
+    assert not packages(found) & {"rich", *CRON}
+    assert not {module for module in found if module.startswith(("pgwerk._async", "pgwerk.worker"))}

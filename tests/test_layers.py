@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import pgwerk
+from pgwerk.cli.main import COMMANDS
 
 _SPEC = importlib.util.find_spec("pgwerk")
 assert _SPEC is not None
@@ -63,8 +64,12 @@ ALLOWED_IN_CORE = {
 
 BY_NAME: Mapping[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "__init__.py": lambda: ((module, name) for module, names in pgwerk._NAMES.items() for name in names),
+    "cli/main.py": lambda: ((command.module, command.name or "") for command in COMMANDS),
 }
 """Modules and names that a file imports without a statement, from a table of it."""
+
+FROM_TABLES = {"__init__.py", "cli/lazy.py"}
+"""What imports them."""
 
 USERS = {"_core/modules.py", "_core/paths.py", "cli/apps.py", "cli/handlers.py", "worker/processes/nursery.py"}
 """What imports a module that a user has named."""
@@ -136,7 +141,8 @@ def test_only_tables_and_users_name_modules() -> None:
         if isinstance(node, ast.Name | ast.Attribute)
         and ast.unparse(node).split(".")[-1] in {"import_module", "__import__"}
     }
-    assert {*BY_NAME, *USERS} == callers
+    assert FROM_TABLES | USERS == callers
+    assert {"cli/main.py"} == {path for path, _, _, name in IMPORTS if name == "Announced"}
 
 
 def test_core_does_no_io() -> None:

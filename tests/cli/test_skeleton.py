@@ -13,6 +13,7 @@ import pytest
 from tests.cli.running import PATIENCE_SECS, Shop, command_line, environment
 
 from pgwerk.cli.entry import main
+from pgwerk.cli.lazy import Announced
 from pgwerk.cli.main import COMMANDS
 
 SILENT_SHOP = """
@@ -108,11 +109,12 @@ def test_current_directory_can_be_imported_from(shop: Shop) -> None:
     assert 3 == shop.client.get_job(job_id).result
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
-def test_packages_of_the_extra_are_missing(missing: str) -> None:
+@pytest.mark.parametrize(("missing", "command"), [("click", ["--help"]), ("rich", ["jobs"])])
+def test_packages_of_the_extra_are_missing(shop: Shop, missing: str, command: list[str]) -> None:
     """Without the packages of the extra, a line names the one that is missing and the command that installs it."""
+    arguments = [*command, *(["--dsn", shop.dsn, "--schema", shop.schema] if missing == "rich" else [])]
     program = (
-        f"import sys; sys.modules[{missing!r}] = None; from pgwerk.cli.entry import main; sys.exit(main(['--help']))"
+        f"import sys; sys.modules[{missing!r}] = None; from pgwerk.cli.entry import main; sys.exit(main({arguments!r}))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), check=False
@@ -131,6 +133,15 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert 80 >= max(map(len, said.splitlines()))
     assert main(["--help"]) == 0
     assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("announced", COMMANDS, ids=lambda announced: str(announced.name))
+def test_list_of_commands(announced: Announced) -> None:
+    """What the list says of a command, without having imported it, is what the command says of itself."""
+    command = announced.load()
+    assert command.name == announced.name
+    for width in (45, 1000):
+        assert command.get_short_help_str(width) == announced.get_short_help_str(width)
 
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,14 +6,16 @@ import importlib
 import os
 import re
 import sys
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from attrs import frozen
 
-from pgwerk import SyncWerk, Werk
 from pgwerk.cli.failures import USAGE, Failure
 
-App: TypeAlias = Werk | SyncWerk
+if TYPE_CHECKING:
+    from pgwerk import SyncWerk, Werk
+
+    App: TypeAlias = Werk | SyncWerk
 
 _NAMED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 HOW = "name it as module:attribute, or pass --dsn, or set PGWERK_APP or PGWERK_DSN"
@@ -72,6 +74,8 @@ class Target:
         let_import_from_here()
         if self.name is None:
             # Nothing is known about it, so nothing is changed unasked: `werk migrate` makes the tables.
+            from pgwerk import SyncWerk
+
             return SyncWerk(self.dsn or "", schema=self.schema, prefix=self.prefix, auto_migrate=False)
         return load_app(self.name)
 
@@ -79,6 +83,20 @@ class Target:
 def looks_like_app(word: str) -> bool:
     """Whether a word of the command line is `module:attribute`."""
     return _NAMED.fullmatch(word) is not None
+
+
+def is_client(value: object) -> TypeGuard[App]:
+    """Whether it is a Werk or a SyncWerk. A flavour that nothing here belongs to is not imported to find that out."""
+    names = {base.__name__ for base in value.__class__.__mro__}  # and not type(value): it may be a proxy
+    if "Werk" in names:
+        from pgwerk import Werk
+
+        return isinstance(value, Werk)
+    if "SyncWerk" in names:
+        from pgwerk import SyncWerk
+
+        return isinstance(value, SyncWerk)
+    return False
 
 
 def let_import_from_here() -> None:
@@ -94,7 +112,7 @@ def load_app(name: str) -> App:
         Failure: The module or the attribute does not exist, or is no client.
     """
     found = load(name)
-    if not isinstance(found, (Werk, SyncWerk)):
+    if not is_client(found):
         raise Failure(f"{name} must be a Werk or a SyncWerk, and is {_described(found)}", USAGE)
     return found
 
@@ -124,7 +142,7 @@ def load(name: str) -> object:
 
 def _clients(found: object) -> str:
     """What could have been meant."""
-    clients = sorted(name for name, value in vars(found).items() if isinstance(value, (Werk, SyncWerk)))
+    clients = sorted(name for name, value in vars(found).items() if is_client(value))
     return f"its clients are {', '.join(clients)}" if clients else "there is no Werk or SyncWerk in it"
 
 

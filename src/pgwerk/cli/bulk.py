@@ -5,21 +5,23 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import click
-import psycopg
 from attrs import frozen
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pgwerk import Job, JobStatus
+from pgwerk import JobStatus
 from pgwerk.cli.failures import NOT_DONE, USAGE, Failure
 from pgwerk.cli.filters import counts_line, many
 from pgwerk.cli.output import ago, note, print_json
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import in_one_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from pgwerk import Job
 
 EXAMPLES = 3
 
@@ -131,20 +133,35 @@ def progress(bulk: Bulk, total: int) -> Iterator[Callable[[int], None]]:
 
     When it ends early, what had been done by then is said.
     """
-    screen = Console(stderr=True, highlight=False, markup=False)
-    columns = (TextColumn(bulk.verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    import psycopg  # the application has done so
+
+    bar = _bar(bulk.verb, total)
     done = 0
-    with Progress(*columns, console=screen, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(bulk.verb, total=total)
 
-        def on_batch(count: int) -> None:
-            nonlocal done
-            done = count
-            bar.update(task, completed=count)
+    def on_batch(count: int) -> None:
+        nonlocal done
+        done = count
+        if bar is not None:
+            bar.update(bar.task_ids[0], completed=count)
 
+    with bar or nullcontext():
         try:
             yield on_batch
         except (KeyboardInterrupt, psycopg.Error):
-            bar.stop()
+            if bar is not None:
+                bar.stop()
             note(f"ended early: at least {done:,} of {many(total)} {bulk.done}")
             raise
+
+
+def _bar(verb: str, total: int) -> Progress | None:
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    screen = Console(stderr=True, highlight=False, markup=False)
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=screen, transient=True)
+    bar.add_task(verb, total=total)
+    return bar

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from pgwerk.cli.apps import Target, looks_like_app
-from pgwerk.cli.failures import USAGE, Failure
+from pgwerk.cli.failures import DEBUG, USAGE, Failure
 from pgwerk.cli.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,9 +82,6 @@ class Command(click.Command):
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         ctx.find_root().meta[DEBUG] = True
-
-
-DEBUG = "pgwerk.debug"
 
 
 def json_option(func: F) -> F:

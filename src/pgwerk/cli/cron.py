@@ -5,19 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import RenderableType
-from rich.text import Text
 
-from pgwerk import Job, Schedule, ScheduleNotFound
+from pgwerk import ScheduleNotFound
 from pgwerk.cli.commands import Command, json_option
 from pgwerk.cli.failures import NOT_DONE, USAGE, Failure
-from pgwerk.cli.output import ago, console, duration, print_json, table
-from pgwerk.cli.scheduling import run_schedulers
+from pgwerk.cli.output import ago, console, duration, print_json, table, text
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import in_one_line, visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from pgwerk import Job, Schedule
 
 CHANGES = {"pause": "paused", "resume": "resumed", "delete": "deleted"}
 ACTIONS = ("list", "pause", "resume", "trigger", "run", "delete")
@@ -46,6 +49,8 @@ def cron(session: Session, words: tuple[str, ...], *, everything: bool, as_json:
     action, names = words[0] if words else "list", words[1:]
     _check(action, names, everything=everything, as_json=as_json)
     if action == "run":
+        from pgwerk.cli.scheduling import run_schedulers
+
         return run_schedulers(session)
     if action == "list":
         return _list(session, names, as_json=as_json)
@@ -119,10 +124,10 @@ def rhythm(schedule: Schedule) -> str:
 
 def _state(schedule: Schedule) -> Text:
     if schedule.paused:
-        return Text("paused", style="yellow")
+        return text("paused", style="yellow")
     if schedule.is_overdue:
-        return Text("overdue", style="red")
-    return Text("on", style="green")
+        return text("overdue", style="red")
+    return text("on", style="green")
 
 
 def _change(session: Session, action: str, names: Sequence[str], *, as_json: bool) -> int:

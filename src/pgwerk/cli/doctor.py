@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from pgwerk import Finding
 from pgwerk.cli.commands import Command, json_option
 from pgwerk.cli.failures import NOT_DONE
 from pgwerk.cli.output import console, print_json
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import in_one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from pgwerk import Finding
 
 STYLES = {"problem": "bold red", "warning": "yellow", "ok": "green"}
 """From the worst to the best; the order in which they are shown."""
@@ -58,6 +62,8 @@ def show(findings: Sequence[Finding], out: Console) -> None:
 
 def lines(finding: Finding, out: Console, style: str) -> Iterator[Text]:
     """The lines of one finding; what does not fit goes on below the text, not below the word in front."""
+    from rich.text import Text
+
     word = finding.severity.upper() if finding.severity == "problem" else finding.severity
     front = Text(f"{word:<{INDENT}}", style)
     paragraphs = [f"{finding.check}: {finding.summary}", *([f"do: {finding.advice}"] if finding.advice else [])]

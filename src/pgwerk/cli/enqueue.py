@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgwerk import Dependency, EnqueueParams, FailureMode, Job, JobNotFound, JobStatus, SerializationError
+from pgwerk import Dependency, EnqueueParams, FailureMode, JobNotFound, JobStatus, SerializationError
 from pgwerk.cli.commands import Command, json_option
 from pgwerk.cli.durations import Duration, ParamType
 from pgwerk.cli.failures import NOT_DONE, USAGE, Failure
@@ -19,6 +19,9 @@ from pgwerk.cli.naming import named_jobs
 from pgwerk.cli.output import duration, note, print_json
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import last_line
+
+if TYPE_CHECKING:
+    from pgwerk import Job
 
 SECONDS = Duration(whole=True)
 SOME_SECONDS = Duration(whole=True, least=1)

@@ -10,10 +10,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-import psycopg
 
 from pgwerk import SchemaVersionMismatch
+from pgwerk.cli.entry import missing_package
+
+if TYPE_CHECKING:
+    import psycopg
+
+DEBUG = "pgwerk.debug"
+"""In the `meta` of a context: that the traceback of an error is to be shown."""
 
 NOT_DONE = 1
 USAGE = 2
@@ -43,17 +51,22 @@ def explain(error: Exception) -> Failure:
         return Failure(error.format_message(), USAGE)
     if isinstance(error, SchemaVersionMismatch):
         return Failure(_one_line(error), SCHEMA)
+    import psycopg  # not before: most failures are known without it
+
     if isinstance(error, psycopg.Error):
         return Failure(_said_by_database(error), DATABASE)
-    if isinstance(error, (TypeError, ValueError)):
-        return Failure(_one_line(error), USAGE)
+    said = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
+    if said is not None or isinstance(error, (TypeError, ValueError)):
+        return Failure(said or _one_line(error), USAGE)
     return Failure(f"{type(error).__name__}: {_one_line(error)} (--debug shows where)", NOT_DONE)
 
 
 def _said_by_database(error: psycopg.Error) -> str:
     """What the server says, without the statement that it points into, and what to do if that is clear."""
+    from psycopg.errors import InsufficientPrivilege
+
     reason = error.diag.message_primary or _one_line(error)
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+    if isinstance(error, InsufficientPrivilege):
         return f"{reason}: GRANT the role what it needs on the schema and its tables"
     return reason
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from pgwerk import JobNotFound
 from pgwerk.cli.filters import many
-from pgwerk.cli.output import status_text
+from pgwerk.cli.output import status_text, text
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import in_one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 DEPTH = 8
 WIDTH = 20
@@ -45,9 +47,9 @@ class Parents:
         if not parents:
             return
         if job_id in self._seen:
-            yield Text(f"{INDENT * depth}(what it depends on is shown above)")
+            yield text(f"{INDENT * depth}(what it depends on is shown above)")
         elif depth > DEPTH or len(self._seen) >= NODES:
-            yield Text(f"{INDENT * depth}(not shown: {many(len(parents))} above it)")
+            yield text(f"{INDENT * depth}(not shown: {many(len(parents))} above it)")
         else:
             self._seen.add(job_id)
             yield from self.lines(parents, depth)
@@ -60,7 +62,7 @@ def named(session: Session, ids: Sequence[str], indent: str = INDENT) -> Iterato
     known = {job.id: job for job in found}
     for job_id in shown:
         job = known.get(job_id)
-        line = Text(f"{indent}{job_id} ")
+        line = text(f"{indent}{job_id} ")
         if job is None:
             yield None, line.append("deleted")
         else:
@@ -68,7 +70,7 @@ def named(session: Session, ids: Sequence[str], indent: str = INDENT) -> Iterato
     if len(ids) > WIDTH:
         counts = session.call(session.app.count_jobs, ids=ids[WIDTH:])
         statuses = ", ".join(f"{count:,} {status.value}" for status, count in counts.items() if count)
-        yield None, Text(f"{indent}and {len(ids) - WIDTH:,} more: {statuses or 'deleted'}")
+        yield None, text(f"{indent}and {len(ids) - WIDTH:,} more: {statuses or 'deleted'}")
 
 
 def dependencies(session: Session, job_id: str) -> list[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 from attrs import asdict
 
-from pgwerk import Overview, ServerInfo
 from pgwerk.cli.commands import Command, json_option
 from pgwerk.cli.output import ago, console, duration, print_json, table
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import in_one_line
 from pgwerk.cli.stats import NAME_WIDTH, as_object, depths
 from pgwerk.cli.workers import show
+
+if TYPE_CHECKING:
+    from pgwerk import Overview, ServerInfo
 
 
 @click.command(cls=Command, example="werk info shop.jobs:werk --json")

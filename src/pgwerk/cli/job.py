@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from pgwerk import ExecutionStatus, Job, JobExecution, JobNotFound, JobStatus
+from pgwerk import ExecutionStatus, JobNotFound, JobStatus
 from pgwerk.cli.commands import Command, json_option
 from pgwerk.cli.failures import Failure
 from pgwerk.cli.families import Parents, dependencies, dependents, named
 from pgwerk.cli.jobs import took
 from pgwerk.cli.naming import named_job
-from pgwerk.cli.output import ago, console, duration, plain, print_json, status_text, table
+from pgwerk.cli.output import ago, console, duration, plain, print_json, status_text, table, text
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import block, cut, in_one_line, last_line, pretty, visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from pgwerk import Job, JobExecution
 
 ATTEMPTS = 20
 """How many attempts are shown: the last ones."""
@@ -78,13 +82,15 @@ def _parts(
 
 
 def _section(heading: str, *content: RenderableType) -> Iterator[RenderableType]:
-    yield Text("")
-    yield Text(heading, style="bold")
+    yield text("")
+    yield text(heading, style="bold")
     yield from content
 
 
 def grid(rows: Sequence[tuple[str, Text]]) -> Table:
     """Names and values, side by side."""
+    from rich.table import Table
+
     result = Table.grid(padding=(0, 2))
     result.add_column(no_wrap=True)
     result.add_column(overflow="fold")
@@ -126,7 +132,7 @@ def fields(found: Job, now: datetime) -> list[tuple[str, Text]]:
         ("on stopped", found.on_stopped),
     ]
     return [
-        (name, value if isinstance(value, Text) else Text(in_one_line(str(value))))
+        (name, value if name == "status" else text(in_one_line(str(value))))
         for name, value in rows
         if value is not None
     ]
@@ -153,7 +159,7 @@ def attempts(
     """The attempts: a table of their times, and under it what went wrong."""
     shown = executions if full else executions[-ATTEMPTS:]
     if len(shown) < len(executions):
-        yield Text(f"  ({len(executions) - len(shown):,} before these: --full shows all)")
+        yield text(f"  ({len(executions) - len(shown):,} before these: --full shows all)")
     has_memory = any(each.max_memory for each in shown)
     day = "%m-%d" if has_memory else "%Y-%m-%d"
     columns = {
@@ -171,10 +177,10 @@ def attempts(
         if not each.error:
             continue
         if full:
-            yield Text(f"  error of attempt {each.attempt}")
-            yield Text("\n".join(f"    {visible(line)}" for line in each.error.rstrip().split("\n")))
+            yield text(f"  error of attempt {each.attempt}")
+            yield text("\n".join(f"    {visible(line)}" for line in each.error.rstrip().split("\n")))
         else:
-            yield Text(cut(f"  {each.attempt}: {last_line(each.error)}", max(width, 80)))
+            yield text(cut(f"  {each.attempt}: {last_line(each.error)}", max(width, 80)))
 
 
 def _took(execution: JobExecution, now: datetime) -> float | None:
@@ -184,4 +190,4 @@ def _took(execution: JobExecution, now: datetime) -> float | None:
 
 def _outcome(execution: JobExecution) -> Text:
     style = {ExecutionStatus.Complete: "green", ExecutionStatus.Failed: "red", ExecutionStatus.Aborted: "yellow"}
-    return Text(execution.status.value, style=style.get(execution.status, "bold"))
+    return text(execution.status.value, style=style.get(execution.status, "bold"))

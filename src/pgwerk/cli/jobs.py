@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
-from rich.console import Console, Group, RenderableType
-from rich.text import Text
 
-from pgwerk import Job, JobStatus
+from pgwerk import JobStatus
 from pgwerk.cli.commands import json_option
 from pgwerk.cli.failures import USAGE, Failure
 from pgwerk.cli.filters import counts_line, filter_options
-from pgwerk.cli.output import IN_A_PIPE, ago, console, duration, print_json, status_text, table
+from pgwerk.cli.output import IN_A_PIPE, ago, console, duration, print_json, status_text, table, text
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import cut, in_one_line, last_line
 from pgwerk.cli.watching import WatchingCommand, watch, watch_option
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+    from pgwerk import Job
+
+    Page: TypeAlias = tuple[Sequence[Job], dict[JobStatus, int] | None]
 
 LEAST_WIDTH = 80
 WIDE = 100
@@ -69,9 +75,6 @@ def jobs(
         _watch(read, limit, offset, watch)
 
 
-Page = tuple[Sequence[Job], dict[JobStatus, int] | None]
-
-
 def _reader(
     session: Session, filters: dict[str, Any], page: dict[str, Any], *, counting: bool
 ) -> Callable[[int], Page]:
@@ -108,6 +111,8 @@ def drawn(
         offset: How many jobs come before these.
         now: The time.
     """
+    from rich.console import Group
+
     parts: list[RenderableType] = []
     if found:
         headings, rows = layout(found, width, now or datetime.now(UTC))
@@ -117,9 +122,9 @@ def drawn(
         line = counts_line(counts)
         if found and len(found) < total:
             line += f" ({offset + 1:,} to {offset + len(found):,} are shown)"
-        parts += [Text(line)] if not found else [Text(""), Text(line)]
+        parts += [text(line)] if not found else [text(""), text(line)]
     elif not found:
-        parts.append(Text("no jobs"))
+        parts.append(text("no jobs"))
     return Group(*parts)
 
 
@@ -137,12 +142,12 @@ def layout(found: Sequence[Job], width: int, now: datetime) -> tuple[list[str], 
     width = max(width, LEAST_WIDTH)
     gap = 1 if width < WIDE else 2
     columns = {
-        "id": [Text(job.id) for job in found],
+        "id": [text(job.id) for job in found],
         "status": [status_text(job.status) for job in found],
-        "try": [Text(f"{job.attempts}/{job.max_attempts}") for job in found],
-        "when": [Text(when(job, now, short=width < WIDE)) for job in found],
-        "queue": [Text(in_one_line(job.queue)) for job in found],
-        "function": [Text(in_one_line(job.function)) for job in found],
+        "try": [text(f"{job.attempts}/{job.max_attempts}") for job in found],
+        "when": [text(when(job, now, short=width < WIDE)) for job in found],
+        "queue": [text(in_one_line(job.queue)) for job in found],
+        "function": [text(in_one_line(job.function)) for job in found],
     }
     room = width - sum(_width(name, cells) + gap for name, cells in columns.items()) + gap
     for name, least in SHRINKING:
@@ -150,7 +155,7 @@ def layout(found: Sequence[Job], width: int, now: datetime) -> tuple[list[str], 
             # The end of a function's path says most.
             room = _shrink(columns, name, least, room, keep_end=name == "function")
     for name, value in _EXTRAS.items():
-        cells = [Text(cut(in_one_line(value(job)), EXTRA_WIDTH if width < IN_A_PIPE else width)) for job in found]
+        cells = [text(cut(in_one_line(value(job)), EXTRA_WIDTH if width < IN_A_PIPE else width)) for job in found]
         needed = _width(name, cells) + gap
         if needed <= room and any(cell.plain for cell in cells):
             columns[name] = cells
@@ -199,5 +204,5 @@ def _shrink(columns: dict[str, list[Text]], name: str, least: int, room: int, *,
     given = min(max(needed - least, 0), -room)
     if given:
         width = needed - given
-        columns[name] = [Text(cut(cell.plain, width, keep_end=keep_end)) for cell in columns[name]]
+        columns[name] = [text(cut(cell.plain, width, keep_end=keep_end)) for cell in columns[name]]
     return room + given

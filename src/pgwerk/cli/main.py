@@ -11,28 +11,44 @@ from collections.abc import Sequence
 import click
 
 from pgwerk.cli import failures
-from pgwerk.cli.changes import abort, cancel, delete, requeue
-from pgwerk.cli.commands import DEBUG
-from pgwerk.cli.cron import cron
-from pgwerk.cli.doctor import doctor
-from pgwerk.cli.enqueue import enqueue
-from pgwerk.cli.info import info
-from pgwerk.cli.job import job
-from pgwerk.cli.jobs import jobs
-from pgwerk.cli.migrate import migrate
-from pgwerk.cli.purge import purge
+from pgwerk.cli.lazy import Announced, LazyGroup
 from pgwerk.cli.shown import visible
-from pgwerk.cli.stats import stats
-from pgwerk.cli.top import top
-from pgwerk.cli.worker import worker
-from pgwerk.cli.workers import workers
 
 COMMANDS = (
-    *(worker, migrate),
-    *(jobs, job, enqueue, cancel, abort, requeue, delete, purge),
-    *(cron, workers, stats, top, info, doctor),
+    Announced("worker", "pgwerk.cli.worker", "Run jobs until told to stop."),
+    Announced("migrate", "pgwerk.cli.migrate", "Bring the tables to the version that this release works with."),
+    Announced("jobs", "pgwerk.cli.jobs", "List jobs, the newest first, and count them by status."),
+    Announced(
+        "job",
+        "pgwerk.cli.job",
+        "Show everything of one job: arguments, result, error, attempts, and the jobs before and after it.",
+    ),
+    Announced("enqueue", "pgwerk.cli.enqueue", "Enqueue a job, and print its id."),
+    Announced(
+        "cancel",
+        "pgwerk.cli.changes",
+        "Cancel jobs that have not started: they end as aborted, and jobs that depend on them fail.",
+    ),
+    Announced("abort", "pgwerk.cli.changes", "Stop running jobs: they end as aborted, and are not tried again."),
+    Announced("requeue", "pgwerk.cli.changes", "Run failed and aborted jobs again, with as many attempts as new ones."),
+    Announced("delete", "pgwerk.cli.changes", "Delete jobs and their history, whatever their status is."),
+    Announced("purge", "pgwerk.cli.purge", "Delete finished jobs with their history, if they ended long enough ago."),
+    Announced("cron", "pgwerk.cli.cron", "Look at schedules, and change them, whatever process runs them."),
+    Announced("workers", "pgwerk.cli.workers", "List the workers; those that were lost are marked as lapsed."),
+    Announced(
+        "stats",
+        "pgwerk.cli.stats",
+        "Show the depth of each queue, throughput, failures, and how long jobs wait and run.",
+    ),
+    Announced("top", "pgwerk.cli.top", "Watch queues, workers, running jobs and throughput."),
+    Announced(
+        "info",
+        "pgwerk.cli.info",
+        "Show the server, the tables and their sizes, poolers, clocks and versions, queues and workers.",
+    ),
+    Announced("doctor", "pgwerk.cli.doctor", "Look for what is wrong or slow, and say what to do about it."),
 )
-"""In the order of the help text."""
+"""In the order of the help text: what there is, where it is, and what it says of itself."""
 
 EXIT_CODES = """\b
 Exit codes:
@@ -46,15 +62,8 @@ Exit codes:
 """
 
 
-class _InOrder(click.Group):
-    """Lists the commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
-        return list(self.commands)
-
-
 @click.group(
-    cls=_InOrder, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(package_name="pgwerk", prog_name="werk")
 def werk() -> None:
@@ -95,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if (context is not None and context.meta.get(DEBUG)) or "--debug" in arguments:
+        if (context is not None and context.meta.get(failures.DEBUG)) or "--debug" in arguments:
             traceback.print_exc()
         failure = failures.explain(error)
         sys.stderr.write(f"werk: {visible(failure.format_message())}\n")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from pgwerk import MigrationStatus, SchemaVersionMismatch
+from pgwerk import SchemaVersionMismatch
 from pgwerk.cli.commands import Command, json_option
 from pgwerk.cli.failures import NOT_DONE
 from pgwerk.cli.output import note, print_json
 from pgwerk.cli.session import Session
+
+if TYPE_CHECKING:
+    from pgwerk import MigrationStatus
 
 
 @click.command(cls=Command, example="werk migrate shop.jobs:werk --check")

@@ -1,4 +1,7 @@
-"""Printing: tables for people, JSON for programs. Data go to the standard output, all else to the error stream."""
+"""Printing: tables for people, JSON for programs. Data go to the standard output, all else to the error stream.
+
+rich is imported when something is printed with it: that takes as long as many a command.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 _C1 = re.compile("[\x7f-\x9f]")
 
@@ -34,6 +39,8 @@ STATUS_STYLES = {
 
 def console() -> Console:
     """The standard output, as wide as the terminal; in a pipe, as wide as it takes."""
+    from rich.console import Console
+
     if sys.stdout.isatty():
         return Console(highlight=False, markup=False, emoji=False)
     width = None if os.environ.get("COLUMNS", "").isdigit() else IN_A_PIPE
@@ -101,6 +108,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Itera
         right: The headings of the columns that are numbers.
         gap: How many columns of the terminal to leave between two of the table.
     """
+    from rich.table import Table
+    from rich.text import Text
+
     numbers = set(right)
     result = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
     for name in columns:
@@ -110,10 +120,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Itera
     return result
 
 
+def text(plain: str = "", style: str = "") -> Text:
+    """A text in which nothing is markup."""
+    from rich.text import Text
+
+    return Text(plain, style)
+
+
 def status_text(status: Enum | str) -> Text:
     """A status, coloured."""
     name = str(status.value if isinstance(status, Enum) else status)
-    return Text(name, style=STATUS_STYLES.get(name, ""))
+    return text(name, style=STATUS_STYLES.get(name, ""))
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> str:

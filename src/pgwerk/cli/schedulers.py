@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pgwerk import CronScheduler, SyncCronScheduler, Werk
-from pgwerk.cli.apps import App, load, looks_like_app
+from pgwerk.cli.apps import load, looks_like_app
 from pgwerk.cli.failures import USAGE, Failure
+
+if TYPE_CHECKING:
+    from pgwerk.cli.apps import App
 
 THE_ONLY_ONE = ""
 """The value of the option `--cron` when it is given without a name."""
@@ -41,6 +43,8 @@ def choose_scheduler(app: App, given: str) -> Any:
 
 def how_to_make_one(app: App) -> str:
     """What to write so that an application has a scheduler."""
+    from pgwerk import CronScheduler, SyncCronScheduler, Werk
+
     kind = CronScheduler if isinstance(app, Werk) else SyncCronScheduler
     return f"make one, {kind.__name__}(...) with the application as its argument, in a module that is imported with it"
 

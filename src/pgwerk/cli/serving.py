@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -11,19 +10,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from attrs import frozen
-from psycopg import conninfo
 
-from pgwerk import BaseWorker, configure_logging
+from pgwerk import configure_logging
 from pgwerk.cli import stopping
-from pgwerk.cli.apps import App
 from pgwerk.cli.failures import INTERRUPTED
 from pgwerk.cli.reloading import source_folder
 from pgwerk.cli.session import Session
 from pgwerk.cli.stopping import LastResort, Steps
 from pgwerk.cli.supervised import NOW, READY, WATCH, Line
+
+if TYPE_CHECKING:
+    from pgwerk import BaseWorker
+    from pgwerk.cli.apps import App
 
 logger = logging.getLogger("pgwerk.cli")
 
@@ -88,6 +89,8 @@ def serve(session: Session, make_worker: Callable[[App], BaseWorker], log: LogOp
 
 def describe(worker: BaseWorker) -> str:
     """What runs, in a line: without the password, which logs must not have."""
+    from psycopg import conninfo
+
     app = worker.app
     parts = conninfo.conninfo_to_dict(app.dsn)
     names = ("service", "host", "hostaddr", "port", "dbname", "user")
@@ -99,6 +102,8 @@ def describe(worker: BaseWorker) -> str:
 
 
 async def _run(worker: BaseWorker, line: Line | None) -> None:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     last_resort = _last_resort(worker)
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
-
-import psycopg
+from typing import TYPE_CHECKING, Any, Self
 
 from pgwerk import SchemaVersionMismatch, WerkError
-from pgwerk.cli.apps import App, Target
+from pgwerk.cli.apps import Target
 from pgwerk.cli.failures import Failure
 
-# psycopg needs add_reader(), which Windows' default loop does not have.
-LOOP_FACTORY: Callable[[], asyncio.AbstractEventLoop] | None = (
-    asyncio.SelectorEventLoop if sys.platform == "win32" else None
-)
+if TYPE_CHECKING:
+    import asyncio
+
+    from pgwerk.cli.apps import App
 
 
 class Session:
@@ -67,7 +64,7 @@ class Session:
         if not inspect.iscoroutine(result):
             return result
         if self._runner is None:
-            self._runner = asyncio.Runner(loop_factory=LOOP_FACTORY)
+            self._runner = _runner()
         return self._runner.run(result)
 
     def connect(self) -> None:
@@ -78,6 +75,8 @@ class Session:
             Failure: A start-up hook has failed.
             psycopg.Error: The database cannot be reached.
         """
+        import psycopg  # the application has done so
+
         try:
             self.run(self.app.connect)
         except (psycopg.Error, WerkError):
@@ -110,3 +109,10 @@ class Session:
         finally:
             if self._runner is not None:
                 self._runner.close()
+
+
+def _runner() -> asyncio.Runner:
+    import asyncio
+
+    # psycopg needs add_reader(), which Windows' default loop does not have.
+    return asyncio.Runner(loop_factory=asyncio.SelectorEventLoop if sys.platform == "win32" else None)

@@ -9,13 +9,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
-from rich.text import Text
-
-from pgwerk import Undecodable
-from pgwerk.cli.output import jsonable
+if TYPE_CHECKING:
+    from rich.text import Text
 
 MAX_LINES = 40
 MAX_CHARS = 2000
@@ -45,6 +42,8 @@ def last_line(error: str | None) -> str:
 
 def cut(text: str, width: int, *, keep_end: bool = False) -> str:
     """A text that takes up no more than so many columns, with a mark where something is missing."""
+    from rich.cells import cell_len
+
     # However long it is: what lies further away is not looked at.
     near = text[-MOST_PER_COLUMN * width - 1 :] if keep_end else text[: MOST_PER_COLUMN * width + 1]
     if near == text and cell_len(text) <= width:
@@ -66,6 +65,9 @@ def _has_character(character: str) -> bool:
 
 def pretty(value: Any) -> str:
     """A value as JSON that people can read."""
+    from pgwerk import Undecodable
+    from pgwerk.cli.output import jsonable
+
     if isinstance(value, Undecodable):
         return f"cannot be read: {value.reason}\nstored is: {value.stored}"
     return json.dumps(jsonable(value), indent=2, ensure_ascii=False)
@@ -93,6 +95,8 @@ def shorten(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]
 
 def block(text: str, *, full: bool, keep_end: bool = False) -> Text:
     """A text of several lines, harmless, indented, and cut if it is long."""
+    from rich.text import Text
+
     kept, missing = shorten(text, full=full, keep_end=keep_end)
     lines = [visible(line) for line in kept.split("\n")]
     if missing:

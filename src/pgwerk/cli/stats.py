@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 from attrs import asdict
-from rich.table import Table
 
-from pgwerk import Percentiles, QueueStats
 from pgwerk.cli.commands import Command, json_option
 from pgwerk.cli.durations import Duration
 from pgwerk.cli.failures import Failure
@@ -16,6 +15,11 @@ from pgwerk.cli.output import console, duration, note, print_json, table
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import cut, in_one_line
 from pgwerk.cli.sparklines import bars, sparkline
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pgwerk import Percentiles, QueueStats
 
 NARROW, WIDE = 80, 120
 FEW_SLICES, MANY_SLICES = 12, 30
@@ -34,15 +38,15 @@ def stats(session: Session, *, since: float, queues: Sequence[str], as_json: boo
     gone, because they were deleted or their time to be kept was over, do not count. Waiting and running times are those
     that 50, 95 and 99 of a hundred stayed below. `_` in the sparkline stands for nothing.
     """
-    out = console()
-    slices = MANY_SLICES if as_json or out.width >= WIDE else FEW_SLICES
+    out = None if as_json else console()
+    slices = MANY_SLICES if out is None or out.width >= WIDE else FEW_SLICES
     found: list[QueueStats] = session.call(session.app.queue_stats, since, slices=slices)
     if queues:
         known = {each.queue for each in found}
         if unknown := [name for name in queues if name not in known]:
             raise Failure(f"nothing is known about {', '.join(map(repr, unknown))}: no jobs, no workers, no history")
         found = [each for each in found if each.queue in queues]
-    if as_json:
+    if out is None:
         print_json([as_object(each) for each in found])
     elif not found:
         note("no queues: nothing is enqueued, nothing has ended lately, and there are no workers")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
-import psycopg
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.text import Text
 
 from pgwerk.cli.commands import Command
 from pgwerk.cli.durations import Duration, parse
 from pgwerk.cli.failures import USAGE, Failure
 from pgwerk.cli.shown import in_one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 DEFAULT = "2s"
 
@@ -60,6 +60,11 @@ def watch(draw: Callable[[Console], RenderableType], interval: float) -> None:
     """
     if not sys.stdout.isatty():
         raise Failure("--watch draws on a terminal, and this is none", USAGE)
+    import psycopg
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
     console = Console(highlight=False, markup=False, emoji=False)
     try:
         last = draw(console)

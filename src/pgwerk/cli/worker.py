@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgwerk import BaseWorker, DequeueStrategy
-from pgwerk.cli.apps import App, looks_like_app
+from pgwerk import DequeueStrategy
+from pgwerk.cli.apps import looks_like_app
 from pgwerk.cli.commands import Command
 from pgwerk.cli.failures import USAGE, Failure
-from pgwerk.cli.reloading import Sources
 from pgwerk.cli.schedulers import THE_ONLY_ONE, choose_scheduler
 from pgwerk.cli.serving import LogOptions, serve
 from pgwerk.cli.session import Session
 from pgwerk.cli.supervised import Line
-from pgwerk.cli.supervising import Supervisor
+
+if TYPE_CHECKING:
+    from pgwerk import BaseWorker
+    from pgwerk.cli.apps import App
 
 KINDS = ("async", "thread", "process", "fork")
 
@@ -176,6 +177,11 @@ def _check_modules(names: Iterable[str]) -> None:
 def _supervise(processes: int, log: LogOptions, *, burst: bool, reload: bool) -> int:
     if os.name == "nt":
         raise Failure("--processes and --reload need a system with Unix signals: start several workers", USAGE)
+    import asyncio
+
+    from pgwerk.cli.reloading import Sources
+    from pgwerk.cli.supervising import Supervisor
+
     log.apply()
     sources = Sources(Path.cwd()) if reload else None
     # In the way in which this process was started, be it as a script, as a module, or by a framework's own command.

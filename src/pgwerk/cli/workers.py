@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
-from pgwerk import WorkerInfo
 from pgwerk.cli.commands import Command, json_option
-from pgwerk.cli.output import console, note, print_json, table
+from pgwerk.cli.output import console, note, print_json, table, text
 from pgwerk.cli.session import Session
 from pgwerk.cli.shown import in_one_line
 from pgwerk.cli.stats import compact
+
+if TYPE_CHECKING:
+    from pgwerk import WorkerInfo
 
 WIDE = 120
 """From so many columns on, ids have a place."""
@@ -47,7 +49,7 @@ def show(found: list[WorkerInfo]) -> None:
             in_one_line(each.version),
             compact((now - each.started_at).total_seconds()),
             compact((now - each.heartbeat_at).total_seconds()),
-            Text("alive") if each.is_alive else Text("lapsed", style="yellow"),
+            text("alive") if each.is_alive else text("lapsed", style="yellow"),
             *([each.id] if is_wide else []),
         ]
         for each in found
