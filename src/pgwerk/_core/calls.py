@@ -10,7 +10,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ForwardRef, TypeVar
+from typing import Any, ForwardRef, NamedTuple, TypeVar
 
 from pgwerk._core.context import Context
 
@@ -18,6 +18,23 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 _CONTEXT_NAMES = ("Context", "pgwerk.Context")
 
 _T = TypeVar("_T")
+
+
+class Traits(NamedTuple):
+    """What has to be known of a function to call it.
+
+    Attributes:
+        is_coroutine: As `is_coroutine_function`.
+        wants_context: As `wants_context`.
+    """
+
+    is_coroutine: bool
+    wants_context: bool
+
+
+def traits(func: Callable[..., Any]) -> Traits:
+    """What has to be known of a function to call it."""
+    return _remembered(func, _traits)
 
 
 def wants_context(func: Callable[..., Any]) -> bool:
@@ -76,6 +93,11 @@ def _is_coroutine_function(func: Callable[..., Any]) -> bool:
         return True
     call = getattr(type(func), "__call__", None)  # noqa: B004 - not whether, but which
     return inspect.iscoroutinefunction(call) or _marked(call)
+
+
+@functools.lru_cache(maxsize=4096)
+def _traits(func: Callable[..., Any]) -> Traits:
+    return Traits(is_coroutine_function(func), wants_context(func))
 
 
 def _marked(func: object) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from pgwerk._core.models import Job
@@ -13,25 +15,19 @@ _INDEX = {name: index for index, name in enumerate(JOB_COLUMNS)}
 
 
 def _column(name: str) -> Any:
-    index = _INDEX[name]
-    return property(lambda self: self.row[index])
+    return property(itemgetter(_INDEX[name]))
 
 
-class Claimed:
-    """One attempt at a job. A view of its row: most handlers need little of it, and a `Job` costs more than a claim.
+class Claimed(tuple[Any, ...]):
+    """One attempt at a job: the row of its columns. Most handlers need little of it; a `Job` costs more than a claim."""
 
-    Attributes:
-        row: The job columns.
-    """
-
-    __slots__ = ("row",)
-
-    def __init__(self, row: Sequence[Any]) -> None:
-        self.row = row
+    __slots__ = ()
 
     id: str = _column("id")
     function: str = _column("function")
     queue: str = _column("queue")
+    priority: int = _column("priority")
+    scheduled_at: datetime = _column("scheduled_at")
     attempts: int = _column("attempts")
     max_attempts: int = _column("max_attempts")
     group_key: str | None = _column("group_key")
@@ -43,18 +39,20 @@ class Claimed:
     repeat_remaining: int | None = _column("repeat_remaining")
     repeat_interval_secs: int | None = _column("repeat_interval_secs")
     repeat_intervals: Sequence[int] | None = _column("repeat_intervals")
-
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """Sorts claimed jobs by who comes first: a statement returns them in any order."""
-        row = self.row
-        return -row[_INDEX["priority"]], row[_INDEX["scheduled_at"]], row[_INDEX["id"]]
+    on_success: str | None = _column("on_success")
 
     def callback(self, option: str) -> str:
         """The path of the callback that was given with this option."""
-        path: str = self.row[_INDEX[option]]
+        path: str = self[_INDEX[option]]
         return path
 
     def job(self, serializer: Serializer) -> Job:
         """The whole job."""
-        return job_from_row(self.row, serializer)
+        return job_from_row(self, serializer)
+
+
+def best_first(claimed: Iterable[Claimed]) -> list[Claimed]:
+    """Claimed jobs, in the order in which they should start: a statement returns them in any order."""
+    ordered = sorted(claimed, key=itemgetter(_INDEX["scheduled_at"], _INDEX["id"]))
+    ordered.sort(key=itemgetter(_INDEX["priority"]), reverse=True)  # equals stay in their order
+    return ordered

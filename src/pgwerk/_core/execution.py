@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pgwerk._core.allowed import AllowedFunctions, resolve_allowed
-from pgwerk._core.calls import accepts, is_coroutine_function, wants_context
+from pgwerk._core.calls import accepts, traits
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.context import Context
 from pgwerk._core.envelope import pack_limited, unpack
@@ -134,10 +134,11 @@ class Attempts:
         handler = self._resolve(claimed.function)
         args: Sequence[Any] = ()
         kwargs: dict[str, Any] = {}
-        if claimed.payload is not None:
-            args, kwargs = loads_payload(self.serializer, unpack(claimed.payload))
-        is_coroutine = is_coroutine_function(handler)
-        if wants_context(handler):
+        payload = claimed.payload
+        if payload is not None:
+            args, kwargs = loads_payload(self.serializer, unpack(payload))
+        is_coroutine, wants_context = traits(handler)
+        if wants_context:
             args = (self._context(claimed.job(self.serializer), is_coroutine), *args)
         return Call(handler, args, kwargs, is_coroutine)
 
@@ -189,8 +190,8 @@ class Attempts:
             BaseException: As `prepare`.
         """
         func = self._resolve(due.function)
-        is_coroutine = is_coroutine_function(func)
-        argument = self._context(job, is_coroutine) if wants_context(func) else job
+        is_coroutine, wants_context = traits(func)
+        argument = self._context(job, is_coroutine) if wants_context else job
         return Call(func, (argument,), {}, is_coroutine)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pgwerk._core.arrays import EMPTY, lists, moments, plain, quoted, scalar
+from pgwerk._core.claimed import Claimed
 from pgwerk._core.errors import JobNotFound
 from pgwerk._core.ids import new_id
 from pgwerk._core.models import TERMINAL, Job, JobStatus
@@ -207,6 +209,8 @@ def inserted_jobs(jobs: Iterable[NewJob], rows: Iterable[Sequence[Any]]) -> list
     ]
 
 
+_JOB_ID = itemgetter(0)
+_COMPLETE = JobStatus.Complete
 _OVER = frozenset(status.value for status in TERMINAL)
 
 
@@ -219,6 +223,7 @@ class Settlement(NamedTuple):
         attempt: Number of the attempt.
         outcome: What becomes of the job.
         max_memory: Bytes that the process of the attempt took up at most, if it had one of its own.
+        is_plain: Whether `settle_complete.sql` is enough: the job has succeeded, and nothing follows from that.
     """
 
     job_id: str
@@ -226,15 +231,28 @@ class Settlement(NamedTuple):
     attempt: int
     outcome: Outcome
     max_memory: int | None = None
+    is_plain: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
         """The job and the number of the attempt, which no other settlement has."""
         return self.job_id, self.attempt
 
+    @classmethod
+    def of(cls, claimed: Claimed, outcome: Outcome, max_memory: int | None = None) -> Settlement:
+        """The settlement of a claimed job's attempt."""
+        is_plain = (
+            outcome.status is _COMPLETE
+            and outcome.repeat_delay is None
+            and max_memory is None
+            and claimed.group_key is None
+            and claimed.on_success is None
+        )
+        return cls(claimed.id, claimed.worker_id, claimed.attempts, outcome, max_memory, is_plain)
+
 
 class Settled(NamedTuple):
-    """A row of `settle.sql`: what became of a job.
+    """What became of a job: a row of `settle.sql`, or the first two columns, which are all that others return.
 
     Attributes:
         job_id: The job.
@@ -248,11 +266,11 @@ class Settled(NamedTuple):
 
     job_id: str
     attempt: int
-    status: str
-    removable: bool
-    grouped: bool
-    owing: bool
-    announced: int
+    status: str = JobStatus.Complete.value
+    removable: bool = False
+    grouped: bool = False
+    owing: bool = False
+    announced: int = 0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -272,7 +290,7 @@ def settle_params(settlements: Iterable[Settlement], *, callback_secs: float | N
         settlements: The attempts that are over.
         callback_secs: For how many seconds callbacks are left to whoever settles; None tells the workers of them.
     """
-    ordered = sorted(settlements, key=lambda settlement: settlement.job_id)
+    ordered = sorted(settlements, key=_JOB_ID)
     outcomes = [settlement.outcome for settlement in ordered]
     return {
         **fence_params(ordered),
@@ -285,6 +303,17 @@ def settle_params(settlements: Iterable[Settlement], *, callback_secs: float | N
         "next_id": plain(None if outcome.repeat_delay is None else new_id() for outcome in outcomes),
         "max_memory": plain(settlement.max_memory for settlement in ordered),
         "callback_secs": callback_secs,
+    }
+
+
+def settle_complete_params(settlements: Iterable[Settlement]) -> dict[str, Any]:
+    """The parameters of `settle_complete.sql`, in the order of the ids; all of the settlements are one worker's."""
+    ordered = sorted(settlements, key=_JOB_ID)
+    return {
+        "id": plain(settlement.job_id for settlement in ordered),
+        "attempt": plain(settlement.attempt for settlement in ordered),
+        "result": quoted(settlement.outcome.result for settlement in ordered),
+        "worker_id": ordered[0].worker_id,
     }
 
 

@@ -104,7 +104,9 @@ class JSONSerializer:
             raise SerializationError("JSONSerializer cannot read bytes: the value was written by another serializer")
         reader = _TAGGED[self.import_enums] if '"$' in data else _PLAIN
         try:
-            return reader.decode(data)
+            value, end = reader.raw_decode(data)
+            # What `jsonb` prints has no white space around it, for which `decode` searches twice.
+            return value if end == len(data) else reader.decode(data)
         except SerializationError:
             raise
         except RecursionError:

@@ -32,6 +32,7 @@ import psycopg
 from attrs import frozen
 
 from pgwerk._async.aftermath import Aftermath
+from pgwerk._async.connections import Connection
 from pgwerk._async.leases import Lease, worker_row
 from pgwerk._async.sending import Sender
 from pgwerk._async.sweeping import Sweeper
@@ -45,7 +46,7 @@ from pgwerk._core.models import DequeueStrategy, JobStatus
 from pgwerk._sql import Names, Statements
 from pgwerk.worker.aborting import Aborts
 from pgwerk.worker.calling import Callbacks
-from pgwerk.worker.claiming import Claimer
+from pgwerk.worker.claiming import Claimer, Turn
 from pgwerk.worker.execution import Executor, Interruption, Ran, RunKey, Running
 from pgwerk.worker.following import Follower
 from pgwerk.worker.guarding import Guard
@@ -68,6 +69,8 @@ GIVING_BACK_SECS = 3.0
 SHORTEST_GRACE_SECS = 0.1
 CANCEL_AGAIN_SECS = 1.0
 GOODBYE_SECS = 3.0
+WHOLE_CLAIM = 100
+"""Up to this concurrency, a claim is for all slots: what a statement costs by itself is more than what its rows do."""
 
 
 @frozen(kw_only=True)
@@ -143,7 +146,7 @@ class Engine:
         sender = Sender(self._statements)
         aftermath = Aftermath(sender)
         self._sweeper = Sweeper(sender, aftermath, config, attempts.serializer)
-        self._settler = Settler(self._results, self._statements, self._on_settled)
+        self._settler = Settler(self._results, self._statements, self._on_settled, leaves_it=self._claims_soon)
         self._strays = Strays(
             self._statements,
             settings.worker_id,
@@ -200,6 +203,9 @@ class Engine:
             stack=self._stack,
             on_beat=self._upkeep.beaten,
         )
+        self._most = _largest_claim(settings.concurrency)
+        # Whether claims settle on the way. One that failed may have failed because of that.
+        self._lends = self._claimer.settles
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -267,6 +273,7 @@ class Engine:
             self._leave()
         self._stopping.set()
         self._settler.leaves_callbacks = True
+        self._settler.poke()
         self._wake.set()
 
     def report(self) -> None:
@@ -292,11 +299,14 @@ class Engine:
             except psycopg.Error as error:
                 # Whatever it is, the database may take the next try: the worker neither gives up nor spins.
                 self._may_find_work = True
+                self._lends = False
+                self._settler.poke()
                 self._look_for_due_at = 0.0
                 pause = backoff.next()
                 logger.warning("claim failed (next try in %.1f s): %s", pause, error)
                 await self._sleep(pause, self._stopping)
                 continue
+            self._settler.poke()
             if exhausted:
                 return
             if not (self._may_find_work and self._free_slots()):
@@ -319,8 +329,8 @@ class Engine:
         return max(0, self._settings.concurrency - len(self._runs) - backlog)
 
     async def _claim(self) -> None:
-        free = self._free_slots()
-        if not (self._may_find_work and free):
+        limit = min(self._free_slots(), self._most)
+        if not (self._may_find_work and limit):
             return
         async with self._claims.use() as connection:
             if self._strays.are_to_be_looked_for:
@@ -328,14 +338,29 @@ class Engine:
             # Whatever becomes ready from here on makes it claim again.
             self._may_find_work = False
             self._strays.are_possible = True
-            claimed = await self._claimer.claim(connection, free)
+            claimed = await self._turn_over(connection, limit)
             for each in claimed:
                 self._runs.start(Work(each), RunKey(each.id, each.attempts))
                 if each.heartbeat_secs is not None:
                     self._upkeep.reconsider()
             self._strays.are_possible = False
-        if len(claimed) == free:
+        if len(claimed) == limit:
             self._may_find_work = True
+
+    async def _turn_over(self, connection: Connection, limit: int) -> list[Claimed]:
+        """Claim, and settle on the way what has ended meanwhile."""
+        turn: Turn | None = None
+        ends = self._settler.lend() if self._lends else []
+        try:
+            turn = await self._claimer.claim(connection, limit, ends)
+            self._lends = self._claimer.settles
+            return turn.claimed
+        finally:
+            self._settler.give_back(None if turn is None else turn.settled)
+
+    def _claims_soon(self) -> bool:
+        """Whether a claim is about to be sent that settles on the way."""
+        return self._lends and self._may_find_work and not self._stopping.is_set() and self._free_slots() > 0
 
     async def _take_callbacks(self) -> None:
         """Call what has to be called: it comes before new jobs."""
@@ -400,9 +425,7 @@ class Engine:
             self._callbacks.ended(key, ran, running.interruption)
         elif running.interruption is not Interruption.Lost:
             self._departure.ended(running, ran.outcome)
-            self._settle(
-                Settlement(claimed.id, claimed.worker_id, claimed.attempts, ran.outcome, ran.max_memory), claimed
-            )
+            self._settle(Settlement.of(claimed, ran.outcome, ran.max_memory), claimed)
         self._wake.set()
 
     def _on_gap(self) -> None:
@@ -569,6 +592,11 @@ class Engine:
     def _has_own_runs(self) -> bool:
         """Whether something still runs that belongs to this worker."""
         return self._departure.needs_lease or any(run.interruption is not Interruption.Lost for run in self._runs)
+
+
+def _largest_claim(concurrency: int) -> int:
+    """How many jobs one claim is for: half of them, so that the server claims one half while the other one runs."""
+    return concurrency if concurrency <= WHOLE_CLAIM else -(-concurrency // 2)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

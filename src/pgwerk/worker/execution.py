@@ -99,7 +99,11 @@ class Running:
 
     def interrupt(self, reason: Interruption) -> None:
         """Ask for it to be stopped, and ask again when it does not end. The first reason counts."""
-        if self.task is None or self.task.done():
+        if self.task is None:
+            # It is just about to start, and looks at the reason first.
+            self.interruption = self.interruption or reason
+            return
+        if self.task.done():
             return
         if self.interruption is None:
             self.interruption = reason

@@ -3,6 +3,9 @@
 Outcomes are collected while the previous batch is on its way, and whatever has come together is the next one: a single
 outcome is sent at once, and under load the batches grow by themselves. Nothing waits for a batch to fill.
 
+When a claim is about to be sent anyway, it takes plain ends along, if there are few: with ten jobs at a time, one
+statement in place of two takes a third less time. If the claim fails, they are settled here.
+
 While the database is away, outcomes wait here. When it is back, the fence decides whether they still count.
 """
 
@@ -18,7 +21,7 @@ from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._async.settling import is_fault_of_a_row
 from pgwerk._core.backoff import Backoff
 from pgwerk._core.failures import storable
-from pgwerk._core.inserts import Settled, Settlement, fence_params, settle_params
+from pgwerk._core.inserts import Settled, Settlement, fence_params, settle_complete_params, settle_params
 from pgwerk._core.models import ExecutionStatus, JobStatus
 from pgwerk._core.policy import Outcome
 from pgwerk._sql import Statements
@@ -29,6 +32,9 @@ logger = logging.getLogger("pgwerk.worker")
 LARGEST_BATCH = 1000
 LARGEST_BATCH_CHARACTERS = 16_000_000
 LOCKED_PAUSE_SECS = 0.05
+LARGEST_LOAN = 100
+"""How many ends may be settled together with a claim. More of them are settled beside it, by another session."""
+LARGEST_LOAN_CHARACTERS = 100_000
 
 
 class Settler:
@@ -38,17 +44,27 @@ class Settler:
         session: The connection to send batches over.
         statements: The statements.
         on_settled: Called after each batch, with what became of the jobs.
+        leaves_it: Tells whether plain ends are settled by the next claim, which is about to be sent.
 
     Attributes:
         leaves_callbacks: Whether other workers are to call the callbacks of the jobs.
     """
 
     def __init__(
-        self, session: Session, statements: Statements, on_settled: Callable[[Iterable[Settled]], None]
+        self,
+        session: Session,
+        statements: Statements,
+        on_settled: Callable[[Iterable[Settled]], None],
+        *,
+        leaves_it: Callable[[], bool] = lambda: False,
     ) -> None:
         self._session = session
         self._statements = statements
         self._on_settled = on_settled
+        self._leaves_it = leaves_it
+        # By the next claim, and by this settler, just now.
+        self._lent: set[tuple[str, int]] = set()
+        self._sent: frozenset[tuple[str, int]] = frozenset()
         self.leaves_callbacks = False
         # By attempt, not by job: the next attempt may end before the answer about the last one has arrived.
         self._pending: dict[tuple[str, int], Settlement] = {}
@@ -67,14 +83,51 @@ class Settler:
         self._pending[settlement.key] = settlement
         self._wake.set()
 
+    def poke(self) -> None:
+        """Settle what nobody else does."""
+        if self._pending:
+            self._wake.set()
+
+    def lend(self) -> list[Settlement]:
+        """Plain ends to be settled together with a claim, if there are few: many are settled beside it."""
+        if not 0 < len(self._pending) <= LARGEST_LOAN:
+            return []
+        lent = [each for each in self._pending.values() if each.is_plain and each.key not in self._sent]
+        if sum(len(each.outcome.result or "") for each in lent) > LARGEST_LOAN_CHARACTERS:
+            return []
+        self._lent = {each.key for each in lent}
+        return lent
+
+    def give_back(self, settled: Iterable[tuple[str, int]] | None) -> None:
+        """What was lent has been sent.
+
+        Args:
+            settled: What was settled of it; None if that is not known. What is left is sent again.
+        """
+        keys = set(settled or ())
+        for key in self._lent:
+            each = self._pending.pop(key, None)
+            if each is not None and key not in keys:
+                # It may have to be aborted.
+                self._pending[key] = each._replace(is_plain=False)
+        self._resent = self._resent or (settled is None and bool(self._lent))
+        self._lent = set()
+        if keys:
+            self._on_settled([Settled(*key) for key in keys])
+        self.poke()
+
     async def run(self) -> None:
         """Settle until cancelled."""
         backoff = Backoff()
         while True:
             await self._wake.wait()
+            self._wake.clear()
+            batch = self._next_batch()
+            if not batch:
+                continue
             try:
                 async with self._session.use() as connection:
-                    await self._settle(connection, self._next_batch())
+                    await self._settle(connection, batch)
                 backoff.reset()
                 self._resent = False
             except psycopg.Error as error:
@@ -82,21 +135,34 @@ class Settler:
                 self._resent = True
                 logger.warning("%d results wait for the database (next try in %.1f s): %s", len(self), pause, error)
                 await asyncio.sleep(pause)
-            if not self._pending:
-                self._wake.clear()
+            finally:
+                self._sent = frozenset()
+            self.poke()
 
     def _next_batch(self) -> list[Settlement]:
         """As many as fit into one statement, which has a limit in rows and in size."""
         batch: list[Settlement] = []
         room = LARGEST_BATCH_CHARACTERS
+        leaves_plain = len(self._pending) <= LARGEST_LOAN and self._leaves_it()
         for each in self._pending.values():
+            if each.key in self._lent or (leaves_plain and each.is_plain):
+                continue
             room -= len(each.outcome.result or "") + len(each.outcome.error or "")
             if batch and (room < 0 or len(batch) == LARGEST_BATCH):
                 break
             batch.append(each)
+        self._sent = frozenset(each.key for each in batch)
         return batch
 
     async def _settle(self, connection: Connection, batch: Sequence[Settlement]) -> None:
+        plain = [each for each in batch if each.is_plain]
+        if plain:
+            await self._settle_alike(connection, plain)
+        if len(plain) < len(batch):
+            await self._settle_alike(connection, [each for each in batch if not each.is_plain])
+
+    async def _settle_alike(self, connection: Connection, batch: Sequence[Settlement]) -> None:
+        """Settle what is plain, or what is not."""
         try:
             settled = await self._send(connection, batch)
         except (psycopg.Error, UnicodeError) as error:
@@ -104,18 +170,22 @@ class Settler:
                 raise
             await self._settle_apart(connection, batch, error)
             return
-        keys = {each.key for each in settled}
-        if len(keys) < len(batch):
+        if len(settled) < len(batch):
+            keys = {each.key for each in settled}
             await self._sort_out(connection, [each for each in batch if each.key not in keys])
-        for key in keys:
-            self._pending.pop(key, None)
+        for each in settled:
+            self._pending.pop(each.key, None)
         self._on_settled(settled)
 
     async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> list[Settled]:
         """Settle in one statement, and tell what became of the jobs."""
+        cursor = WerkCursor(connection)
+        if batch[0].is_plain:
+            await cursor.execute(self._statements["settle_complete"], settle_complete_params(batch), binary=True)
+            return [Settled(job_id, attempt) for job_id, attempt, _ in await cursor.fetchall()]
         # What this worker calls, it takes up by a statement of its own: no time is set aside.
         params = settle_params(batch, callback_secs=None if self.leaves_callbacks else 0.0)
-        cursor = await WerkCursor(connection).execute(self._statements["settle"], params, binary=True)
+        await cursor.execute(self._statements["settle"], params, binary=True)
         return [Settled(*row) for row in await cursor.fetchall()]
 
     async def _settle_apart(self, connection: Connection, batch: Sequence[Settlement], error: Exception) -> None:
@@ -132,10 +202,13 @@ class Settler:
         if offender.outcome == refused:
             self._drop([offender], "the server refuses to store even its failure")
             return
-        await self._settle(connection, [offender._replace(outcome=refused)])
+        await self._settle(connection, [offender._replace(outcome=refused, is_plain=False)])
 
     async def _sort_out(self, connection: Connection, left: Sequence[Settlement]) -> None:
-        """What was not settled is either locked by somebody else, and stays, or not ours any more, and is dropped."""
+        """What was not settled is either locked by somebody else, and stays, or not ours any more, and is dropped.
+
+        What was sent as plain, and stays, may have to be aborted.
+        """
         cursor = await WerkCursor(connection).execute(self._statements["fenced"], fence_params(left), binary=True)
         locked = set(await cursor.fetchall())
         lost = [each for each in left if each.key not in locked]
@@ -145,6 +218,9 @@ class Settler:
                 self._pending.pop(each.key, None)
         else:
             self._drop(lost, "the job was taken away from this worker, or deleted")
+        for each in left:
+            if each.key in locked:
+                self._pending[each.key] = each._replace(is_plain=False)
         if locked:
             await asyncio.sleep(LOCKED_PAUSE_SECS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 
 from psycopg import sql
@@ -22,10 +23,14 @@ _IN_TURNS = f"row_number() OVER (PARTITION BY merged.queue ORDER BY {_BEST}), {_
 _VARIANTS = {
     "list_newest_jobs": ("list_jobs", {"direction": "DESC"}),
     "look_in_turns": ("look", {"best_first": _IN_TURNS}),
+    "claim_from_head": ("claim_ungrouped", {"picked_ungrouped": "{picked_from_head}"}),
+    "turn_over_from_head": ("turn_over", {"picked_ungrouped": "{picked_from_head}"}),
 }
 """Statements that share a file with another one: the name of the file, and what is different in it."""
 
-_FRAGMENTS = ("job_filter",)
+_NOTHING: Mapping[str, str] = {}
+
+_FRAGMENTS = ("job_filter", "plain_ends", "picked_ungrouped", "picked_from_head", "take_picked")
 """What several statements have in common: a file in `fragments/` for each, in the place of its name in braces."""
 
 
@@ -33,6 +38,12 @@ def _job_columns(alias: str) -> str:
     """The columns of `Job`, in the order of its fields, in types that need no adapter beyond text and numbers."""
     as_text = UUID_COLUMNS | JSON_COLUMNS
     return ", ".join(f"{alias}.{name}::text" if name in as_text else f"{alias}.{name}" for name in JOB_COLUMNS)
+
+
+def _settled_columns() -> str:
+    """What is known of an attempt that was settled, in the columns of `Job`."""
+    known = {"id": "id::text", "attempts": "attempt"}
+    return ", ".join(known.get(name, "NULL") for name in JOB_COLUMNS)
 
 
 def _schedule_columns(alias: str) -> str:
@@ -52,6 +63,7 @@ class Statements:
         self._placeholders = {
             **names.placeholders(),
             "job_columns": _job_columns("j"),
+            "settled_columns": _settled_columns(),
             "schedule_columns": _schedule_columns("s"),
             "schedule_facts": _OVERDUE,
             "awaited_secs": str(AWAITED_SECS),
@@ -67,7 +79,8 @@ class Statements:
         rendered = self._rendered.get(name)
         if rendered is None:
             file, different = _VARIANTS.get(name, (name, {}))
-            rendered = self._rendered[name] = render(_text(file), {**self._placeholders, **different}).encode()
+            text = _text(file, different)
+            rendered = self._rendered[name] = render(text, {**self._placeholders, **different}).encode()
         return rendered
 
     def with_parts(self, name: str, parts: frozenset[str]) -> bytes:
@@ -83,12 +96,14 @@ class Statements:
         return rendered
 
 
-def _text(name: str) -> str:
-    """The text of a file, with the fragments that it names."""
+def _text(name: str, different: Mapping[str, str] = _NOTHING) -> str:
+    """The text of a file, with the fragments that it names, or that a variant has in their places."""
     folder = files(__package__)
     text = folder.joinpath(f"{name}.sql").read_text(encoding="utf-8")
     for fragment in _FRAGMENTS:
-        if f"{{{fragment}}}" in text:
-            common = folder.joinpath("fragments", f"{fragment}.sql").read_text(encoding="utf-8")
-            text = text.replace(f"{{{fragment}}}", f"\n{common}")
+        place = f"{{{fragment}}}"
+        if place in text:
+            other = different.get(fragment, place)[1:-1]
+            common = folder.joinpath("fragments", f"{other}.sql").read_text(encoding="utf-8")
+            text = text.replace(place, f"\n{common}")
     return text

@@ -27,7 +27,7 @@ class Report(NamedTuple):
 
 def pack_work(work: Work) -> bytes:
     """Work, made ready to be sent to a child."""
-    return pickle.dumps((tuple(work.claimed.row), None if work.due is None else tuple(work.due)))
+    return pickle.dumps((tuple(work.claimed), None if work.due is None else tuple(work.due)))
 
 
 def unpack_work(body: bytes) -> Work:
