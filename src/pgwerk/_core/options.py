@@ -266,6 +266,8 @@ class Preparation:
 
 def _arguments(spec: EnqueueParams, prefix: str) -> tuple[list[Any], dict[str, Any]]:
     args, kwargs = spec.args, spec.kwargs
+    if type(args) is tuple and type(kwargs) is dict and not kwargs:
+        return list(args), {}
     if isinstance(args, (str, bytes, Mapping)) or not isinstance(args, Iterable):
         raise TypeError(f"{prefix}args must be a tuple or a list, not {type(args).__name__} ({args!r})")
     if not isinstance(kwargs, Mapping):

@@ -24,7 +24,7 @@ from pgwerk._core.inserts import (
 from pgwerk._core.models import Job
 from pgwerk._core.new_jobs import NewJob
 from pgwerk._sql import Statements
-from pgwerk._sync.connections import Connection, WerkCursor, cursor_of
+from pgwerk._sync.connections import Connection, WerkCursor, cursor_of, not_encodable
 from pgwerk._sync.transactions import nested
 
 BATCH = 10_000
@@ -60,7 +60,7 @@ class Inserter:
             JobNotFound: A job that one of them depends on does not exist.
         """
         if len(jobs) == 1 and not jobs[0].parents:
-            return [self._one(jobs[0], connection, awaited=awaited)]
+            return [self.one(jobs[0], connection, awaited=awaited)]
         if not _has_keyed_parents(jobs) and len(_batches(jobs)) == 1:
             return self._batch(jobs, connection, {}, awaited=awaited, joined=joined)
         for _ in range(TRIES):
@@ -68,6 +68,17 @@ class Inserter:
             with contextlib.suppress(psycopg.errors.NotNullViolation):
                 return self._batches(jobs, connection, awaited=awaited, joined=joined)
         return self._batches(jobs, connection, awaited=awaited, joined=joined)
+
+    def one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
+        """Insert one job that waits for no other; None if its key exists already."""
+        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
+        cursor = cursor_of(connection)
+        try:
+            cursor.execute(statement, enqueue_one_params(new), binary=True)
+        except UnicodeEncodeError as error:
+            raise not_encodable(connection, error) from None
+        row = cursor.fetchone()
+        return None if row is None else inserted_job(new, row)
 
     def hold(self, new: NewJob, connection: Connection) -> bool:
         """Insert a job for the caller to claim in the same transaction; False if its key exists already.
@@ -79,12 +90,6 @@ class Inserter:
         cursor = WerkCursor(connection).execute(statement, enqueue_params([new], held=True), binary=True)
         (inserted,) = inserted_jobs([new], cursor.fetchall())
         return inserted is not None
-
-    def _one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
-        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
-        cursor = cursor_of(connection).execute(statement, enqueue_one_params(new), binary=True)
-        row = cursor.fetchone()
-        return None if row is None else inserted_job(new, row)
 
     def _batches(
         self, jobs: Sequence[NewJob], connection: Connection, *, awaited: bool, joined: bool
