@@ -10,15 +10,19 @@ import psycopg
 from pgwerk._async.connections import Connection, WerkCursor, cursor_of, not_encodable
 from pgwerk._async.transactions import nested
 from pgwerk._core.inserts import (
+    are_ready,
     enqueue_one_params,
     enqueue_one_parts,
     enqueue_params,
     enqueue_parts,
+    enqueue_ready_params,
+    enqueue_ready_parts,
     in_batches,
     in_key_order,
     inserted_job,
     inserted_jobs,
     keys_of,
+    ready_jobs,
 )
 from pgwerk._core.models import Job
 from pgwerk._core.new_jobs import NewJob
@@ -108,10 +112,18 @@ class Inserter:
         awaited: bool,
         joined: bool,
     ) -> list[Job | None]:
+        if are_ready(batch):
+            return await self._ready(batch, connection, awaited=awaited)
         statement = self._statements.with_parts("enqueue", enqueue_parts(batch))
         params = enqueue_params(batch, keys=keys, awaited=awaited, joined=joined)
         cursor = await WerkCursor(connection).execute(statement, params, binary=True)
         return inserted_jobs(batch, await cursor.fetchall())
+
+    async def _ready(self, batch: Sequence[NewJob], connection: Connection, *, awaited: bool) -> list[Job | None]:
+        statement = self._statements.with_parts("enqueue_ready", enqueue_ready_parts(batch, awaited=awaited))
+        cursor = await WerkCursor(connection).execute(statement, enqueue_ready_params(batch), binary=True)
+        (row,) = await cursor.fetchall()
+        return ready_jobs(batch, row)
 
 
 def _batches(jobs: Sequence[NewJob]) -> list[Sequence[NewJob]]:

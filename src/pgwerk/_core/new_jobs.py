@@ -64,8 +64,9 @@ class NewJob(NamedTuple):
     Attributes:
         id: The job's id.
         function: The dotted path of the handler.
-        arguments: The handler's arguments, `{"args": [...], "kwargs": {...}}`.
-        payload: The same, packed: JSON text.
+        args: The handler's positional arguments.
+        kwargs: The handler's keyword arguments.
+        payload: Both, packed: JSON text.
         options: What its options come to.
         parents: The jobs it waits for.
         now: When it was prepared, by the client's clock.
@@ -73,7 +74,8 @@ class NewJob(NamedTuple):
 
     id: str
     function: str
-    arguments: dict[str, Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
     payload: str
     options: Options
     parents: Sequence[Parent]
@@ -98,5 +100,5 @@ class NewJob(NamedTuple):
         values[_SCHEDULED_AT] = scheduled_at
         values[_ENQUEUED_AT] = enqueued_at
         values[_EXPIRES_AT] = expires_at
-        values[_PAYLOAD] = self.arguments
+        values[_PAYLOAD] = {"args": list(self.args), "kwargs": dict(self.kwargs)}
         return make_job(*values)
