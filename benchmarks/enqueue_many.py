@@ -14,7 +14,7 @@ from pgwerk import EnqueueParams, Werk
 BATCH = 10_000
 WARM_UP = 100
 POOL_SIZE = 1
-TARGET = 0.5
+TARGET = 0.8
 
 INSERT = f"""
     INSERT INTO {tables.FLOOR_JOBS} (id, function, queue, status, priority, scheduled_at, payload)

@@ -23,7 +23,7 @@ CALLS = 100
 """In each turn of each side; the first ones, which find everything cold, are not counted."""
 WARM_UP = 20
 POOL_SIZE = 4
-TARGET = 1.5
+TARGET = 1.3
 
 INSERT = f"""
     INSERT INTO {tables.FLOOR_JOBS} (id, function, queue, status, priority, scheduled_at, payload)

@@ -90,11 +90,12 @@ def test_migrations_are_numbered_without_gaps() -> None:
     assert sorted(migration.name for migration in MIGRATIONS) == [migration.name for migration in MIGRATIONS]
 
 
-async def test_status_that_does_not_exist_is_refused(dsn: str) -> None:
-    """Nobody gives a job a status that there is not, not even by hand."""
-    async with Werk(dsn, schema="odd status") as app:
+@pytest.mark.parametrize("column", ["status", "failure_mode"])
+async def test_word_that_does_not_exist_is_refused(column: str, dsn: str) -> None:
+    """Nobody gives a job a status or a failure mode that there is not, not even by hand."""
+    async with Werk(dsn, schema="odd words") as app:
         job = await app.enqueue("any.handler")
         assert job is not None
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
             with pytest.raises(psycopg.errors.CheckViolation):
-                await connection.execute("UPDATE \"odd status\"._pgwerk_jobs SET status = 'done'")
+                await connection.execute(f"UPDATE \"odd words\"._pgwerk_jobs SET {column} = 'done'".encode())

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg_pool
 import pytest
 
-from pgwerk._sync.stock import Connection, Stock
+from pgwerk._sync.stock import Connection, PooledConnection, Stock
 
 DEADLINE_SECS = 20
 
@@ -45,6 +45,7 @@ def stock(dsn: str) -> Iterator[Stock]:
     stock = Stock()
     stock.pool = psycopg_pool.ConnectionPool(
         dsn,
+        connection_class=PooledConnection,
         min_size=1,
         max_size=1,
         open=False,

@@ -142,9 +142,12 @@ def test_all_options_are_compared() -> None:
     assert {*SPEC_OPTIONS} - {"depends_on"} == {name for options in OPTIONS for name in options}
 
 
+@pytest.mark.parametrize("company", [{}, {"ttl": 3600}], ids=["ready", "undecided"])
 @pytest.mark.parametrize("options", OPTIONS)
-async def test_one_and_many_write_the_same(app: Werk, table: Table, options: dict[str, Any]) -> None:
-    """`enqueue` and `enqueue_many` write the same row for the same options, and return what is in it."""
+async def test_one_and_many_write_the_same(
+    app: Werk, table: Table, options: dict[str, Any], company: dict[str, Any]
+) -> None:
+    """`enqueue` and both statements of `enqueue_many` write the same row for the same options, and return it."""
     args: tuple[Any, ...] = (1, 'a "quoted" \\ text', {"ü": None})
     kwargs: dict[str, Any] = {"word": "{NULL,two}"}
     one = await app.enqueue(handlers.echo, *args, **kwargs, **{f"_{name}": value for name, value in options.items()})
@@ -152,7 +155,8 @@ async def test_one_and_many_write_the_same(app: Werk, table: Table, options: dic
     assert await app.get_job(one.id) == one
     alone = await table.take(one)
     spec = EnqueueParams(handlers.echo, args, kwargs, **options)
-    first, *others = await app.enqueue_many([spec, EnqueueParams(handlers.echo), EnqueueParams(handlers.echo)])
+    company_specs = [EnqueueParams(handlers.echo, **company), EnqueueParams(handlers.echo)]
+    first, *others = await app.enqueue_many([spec, *company_specs])
     assert first is not None
     for job in (first, *others):
         assert job is not None
@@ -182,6 +186,11 @@ async def test_one_and_many_announce_the_same(app: Werk, table: Table) -> None:
         for each in jobs:
             assert each is not None
             await table.take(each)
+    ready = [EnqueueParams(handlers.echo, queue=queue) for queue in ("mail", "post", "mail")]
+    for each in await app.enqueue_many(ready):
+        assert each is not None
+        await table.take(each)
+    assert ["qmail", "qpost"] == sorted(await table.heard())
     for delay, count in [(600, 1), (800, 0), (700, 0), (500, 1)]:
         await app.enqueue(handlers.echo, _delay=delay)
         assert count == len(await table.heard())
@@ -193,7 +202,9 @@ async def test_a_job_that_is_awaited_says_so(app: Werk, table: Table) -> None:
         one = await app._jobs.enqueue(EnqueueParams(handlers.echo), None, awaited=awaited)
         specs = [EnqueueParams(handlers.echo), EnqueueParams(handlers.echo)]
         many = await app._jobs.enqueue_many(specs, None, awaited=awaited)
-        for job in (one, *many):
+        specs = [EnqueueParams(handlers.echo), EnqueueParams(handlers.echo, ttl=3600)]
+        undecided = await app._jobs.enqueue_many(specs, None, awaited=awaited)
+        for job in (one, *many, *undecided):
             assert job is not None
             row = await table.take(job)
             assert awaited is row["awaited"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import psycopg
 import psycopg_pool
@@ -14,7 +13,7 @@ from tests._async import _compat
 
 from pgwerk import Werk
 from pgwerk._async import stock
-from pgwerk._async.stock import Stock
+from pgwerk._async.stock import PooledConnection, Stock
 
 MAX_LIFETIME_SECS = 0.2
 
@@ -24,11 +23,12 @@ async def filled(dsn: str) -> AsyncIterator[Stock]:
     """Two connections, which the pool does not keep for long."""
     filled = Stock()
 
-    async def admit(connection: psycopg.AsyncConnection[Any]) -> None:
+    async def admit(connection: PooledConnection) -> None:
         filled.admit(connection)
 
     filled.pool = psycopg_pool.AsyncConnectionPool(
         dsn,
+        connection_class=PooledConnection,
         min_size=2,
         max_size=2,
         open=False,

@@ -145,9 +145,12 @@ def test_all_options_are_compared() -> None:
     assert {*SPEC_OPTIONS} - {"depends_on"} == {name for options in OPTIONS for name in options}
 
 
+@pytest.mark.parametrize("company", [{}, {"ttl": 3600}], ids=["ready", "undecided"])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_one_and_many_write_the_same(app: SyncWerk, table: Table, options: dict[str, Any]) -> None:
-    """`enqueue` and `enqueue_many` write the same row for the same options, and return what is in it."""
+def test_one_and_many_write_the_same(
+    app: SyncWerk, table: Table, options: dict[str, Any], company: dict[str, Any]
+) -> None:
+    """`enqueue` and both statements of `enqueue_many` write the same row for the same options, and return it."""
     args: tuple[Any, ...] = (1, 'a "quoted" \\ text', {"ü": None})
     kwargs: dict[str, Any] = {"word": "{NULL,two}"}
     one = app.enqueue(handlers.echo, *args, **kwargs, **{f"_{name}": value for name, value in options.items()})
@@ -155,7 +158,8 @@ def test_one_and_many_write_the_same(app: SyncWerk, table: Table, options: dict[
     assert app.get_job(one.id) == one
     alone = table.take(one)
     spec = EnqueueParams(handlers.echo, args, kwargs, **options)
-    first, *others = app.enqueue_many([spec, EnqueueParams(handlers.echo), EnqueueParams(handlers.echo)])
+    company_specs = [EnqueueParams(handlers.echo, **company), EnqueueParams(handlers.echo)]
+    first, *others = app.enqueue_many([spec, *company_specs])
     assert first is not None
     for job in (first, *others):
         assert job is not None
@@ -185,6 +189,11 @@ def test_one_and_many_announce_the_same(app: SyncWerk, table: Table) -> None:
         for each in jobs:
             assert each is not None
             table.take(each)
+    ready = [EnqueueParams(handlers.echo, queue=queue) for queue in ("mail", "post", "mail")]
+    for each in app.enqueue_many(ready):
+        assert each is not None
+        table.take(each)
+    assert ["qmail", "qpost"] == sorted(table.heard())
     for delay, count in [(600, 1), (800, 0), (700, 0), (500, 1)]:
         app.enqueue(handlers.echo, _delay=delay)
         assert count == len(table.heard())
@@ -196,7 +205,9 @@ def test_a_job_that_is_awaited_says_so(app: SyncWerk, table: Table) -> None:
         one = app._jobs.enqueue(EnqueueParams(handlers.echo), None, awaited=awaited)
         specs = [EnqueueParams(handlers.echo), EnqueueParams(handlers.echo)]
         many = app._jobs.enqueue_many(specs, None, awaited=awaited)
-        for job in (one, *many):
+        specs = [EnqueueParams(handlers.echo), EnqueueParams(handlers.echo, ttl=3600)]
+        undecided = app._jobs.enqueue_many(specs, None, awaited=awaited)
+        for job in (one, *many, *undecided):
             assert job is not None
             row = table.take(job)
             assert awaited is row["awaited"]

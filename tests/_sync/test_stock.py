@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import psycopg_pool
@@ -17,7 +16,7 @@ from tests._sync import _compat
 
 from pgwerk import SyncWerk
 from pgwerk._sync import stock
-from pgwerk._sync.stock import Stock
+from pgwerk._sync.stock import PooledConnection, Stock
 
 MAX_LIFETIME_SECS = 0.2
 
@@ -27,11 +26,12 @@ def filled(dsn: str) -> Iterator[Stock]:
     """Two connections, which the pool does not keep for long."""
     filled = Stock()
 
-    def admit(connection: psycopg.Connection[Any]) -> None:
+    def admit(connection: PooledConnection) -> None:
         filled.admit(connection)
 
     filled.pool = psycopg_pool.ConnectionPool(
         dsn,
+        connection_class=PooledConnection,
         min_size=2,
         max_size=2,
         open=False,

@@ -395,7 +395,8 @@ class Werk(Operations):
                 is written.
             psycopg.Error: What the database says; after a connection was lost, the job may or may not be there.
         """
-        _, kwargs = split_call(kwargs)
+        if kwargs:
+            _, kwargs = split_call(kwargs)
         spec = EnqueueParams(
             func,
             args=args,
@@ -707,6 +708,8 @@ class Werk(Operations):
 
     async def _enqueue(self, spec: EnqueueParams, *, conn: Connection | Cursor | None, sync: bool) -> Job | None:
         """Insert one job, or run it here."""
+        if conn is None and not sync and self._lifecycle.is_connected:
+            return await self._jobs.enqueue(spec, None)
         connection = await self._connection_for(conn)
         if sync:
             return await self._inline.run(spec, connection)

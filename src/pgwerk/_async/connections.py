@@ -26,6 +26,7 @@ from psycopg.types import array
 from pgwerk._async import _compat, forking
 from pgwerk._async.poolers import Poolers, let_prepare, may_prepare
 from pgwerk._async.pools import OwnedPools, lent
+from pgwerk._async.stock import PooledConnection
 from pgwerk._core import checks
 from pgwerk._core.poolers import check_pooler
 
@@ -47,7 +48,7 @@ class _OwnAdapters:
         array.register_all_arrays(self)
 
 
-class WerkCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
+class OwnCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
     """A cursor that reads and writes values in one way, whatever the connection it works on has been taught."""
 
     def __init__(self, connection: Connection) -> None:
@@ -57,6 +58,10 @@ class WerkCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
     def adapters(self) -> adapt.AdaptersMap:
         """The driver's own adapters."""
         return _ADAPTERS.adapters
+
+
+class WerkCursor(OwnCursor):
+    """One that may work on any connection: it finds out what is safe on this one."""
 
     async def execute(  # type: ignore[override]  # ours are never templates
         self,
@@ -76,25 +81,18 @@ class WerkCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
         try:
             return await super().execute(query, params, prepare=prepare, binary=binary)
         except UnicodeEncodeError as error:
-            character = error.object[error.start]
-            raise ValueError(
-                f"the connection's client_encoding is {self.connection.info.parameter_status('client_encoding')}, "
-                f"which has no {character!r}: use UTF8"
-            ) from None
+            raise not_encodable(self.connection, error) from None
 
 
-class PooledConnection(psycopg.AsyncConnection[Any]):
-    """A connection of a pool of ours, with a cursor that stays.
-
-    What a cursor has found out about types need not be found out again by each statement. Whoever has taken the
-    connection out of the pool has its cursor to himself.
-    """
-
-    kept_cursor: WerkCursor | None = None
+def not_encodable(connection: Connection, error: UnicodeEncodeError) -> ValueError:
+    """What to raise for a character that the connection's encoding lacks."""
+    encoding = connection.info.parameter_status("client_encoding")
+    character = error.object[error.start]
+    return ValueError(f"the connection's client_encoding is {encoding}, which has no {character!r}: use UTF8")
 
 
-def cursor_of(connection: Connection) -> WerkCursor:
-    """The connection's own cursor, or else a new one."""
+def cursor_of(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    """The connection's own cursor, or else a new one. The former leaves the errors about encodings to its user."""
     kept = connection.kept_cursor if isinstance(connection, PooledConnection) else None
     return kept or WerkCursor(connection)
 
@@ -151,7 +149,7 @@ class Connections:
         if pool_size is not None:
             size = checks.whole("pool_size", pool_size, minimum=1)
             options = {**_OPTIONS, **unless_given(dsn, _KEEPALIVES)}
-            self._owned = OwnedPools(dsn, PooledConnection, options, size, self._configure)
+            self._owned = OwnedPools(dsn, options, size, self._configure)
         forking.register(self)
 
     def connection(self) -> contextlib.AbstractAsyncContextManager[Connection]:
@@ -228,7 +226,8 @@ class Connections:
 
     async def _configure(self, connection: PooledConnection) -> None:
         """Use prepared statements only where each of them reaches the session that knows it."""
-        connection.kept_cursor = WerkCursor(connection)
+        # Whether it prepares is up to the connection's threshold, as set here.
+        connection.kept_cursor = OwnCursor(connection)
         await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
         if await self.poolers.inspect(connection):
             connection.prepare_threshold = None

@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
-from pgwerk._async.connections import Connection, WerkCursor, cursor_of
+from pgwerk._async.connections import Connection, WerkCursor, cursor_of, not_encodable
 from pgwerk._async.transactions import nested
 from pgwerk._core.inserts import (
+    are_ready,
     enqueue_one_params,
     enqueue_one_parts,
     enqueue_params,
     enqueue_parts,
+    enqueue_ready_params,
+    enqueue_ready_parts,
     in_batches,
     in_key_order,
     inserted_job,
     inserted_jobs,
     keys_of,
+    ready_jobs,
 )
 from pgwerk._core.models import Job
 from pgwerk._core.new_jobs import NewJob
@@ -57,7 +61,7 @@ class Inserter:
             JobNotFound: A job that one of them depends on does not exist.
         """
         if len(jobs) == 1 and not jobs[0].parents:
-            return [await self._one(jobs[0], connection, awaited=awaited)]
+            return [await self.one(jobs[0], connection, awaited=awaited)]
         if not _has_keyed_parents(jobs) and len(_batches(jobs)) == 1:
             return await self._batch(jobs, connection, {}, awaited=awaited, joined=joined)
         for _ in range(TRIES):
@@ -65,6 +69,17 @@ class Inserter:
             with contextlib.suppress(psycopg.errors.NotNullViolation):
                 return await self._batches(jobs, connection, awaited=awaited, joined=joined)
         return await self._batches(jobs, connection, awaited=awaited, joined=joined)
+
+    async def one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
+        """Insert one job that waits for no other; None if its key exists already."""
+        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
+        cursor = cursor_of(connection)
+        try:
+            await cursor.execute(statement, enqueue_one_params(new), binary=True)
+        except UnicodeEncodeError as error:
+            raise not_encodable(connection, error) from None
+        row = await cursor.fetchone()
+        return None if row is None else inserted_job(new, row)
 
     async def hold(self, new: NewJob, connection: Connection) -> bool:
         """Insert a job for the caller to claim in the same transaction; False if its key exists already.
@@ -76,12 +91,6 @@ class Inserter:
         cursor = await WerkCursor(connection).execute(statement, enqueue_params([new], held=True), binary=True)
         (inserted,) = inserted_jobs([new], await cursor.fetchall())
         return inserted is not None
-
-    async def _one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
-        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
-        cursor = await cursor_of(connection).execute(statement, enqueue_one_params(new), binary=True)
-        row = await cursor.fetchone()
-        return None if row is None else inserted_job(new, row)
 
     async def _batches(
         self, jobs: Sequence[NewJob], connection: Connection, *, awaited: bool, joined: bool
@@ -103,10 +112,18 @@ class Inserter:
         awaited: bool,
         joined: bool,
     ) -> list[Job | None]:
+        if are_ready(batch):
+            return await self._ready(batch, connection, awaited=awaited)
         statement = self._statements.with_parts("enqueue", enqueue_parts(batch))
         params = enqueue_params(batch, keys=keys, awaited=awaited, joined=joined)
         cursor = await WerkCursor(connection).execute(statement, params, binary=True)
         return inserted_jobs(batch, await cursor.fetchall())
+
+    async def _ready(self, batch: Sequence[NewJob], connection: Connection, *, awaited: bool) -> list[Job | None]:
+        statement = self._statements.with_parts("enqueue_ready", enqueue_ready_parts(batch, awaited=awaited))
+        cursor = await WerkCursor(connection).execute(statement, enqueue_ready_params(batch), binary=True)
+        (row,) = await cursor.fetchall()
+        return ready_jobs(batch, row)
 
 
 def _batches(jobs: Sequence[NewJob]) -> list[Sequence[NewJob]]:

@@ -13,7 +13,7 @@ from pgwerk._async import _compat
 from pgwerk._async.aftermath import Aftermath
 from pgwerk._async.connections import Connection, Connections, WerkCursor
 from pgwerk._async.inserting import Inserter
-from pgwerk._async.transactions import patiently
+from pgwerk._async.transactions import CONFLICTS, patiently
 from pgwerk._core import checks
 from pgwerk._core.errors import JobNotFound
 from pgwerk._core.filters import checked_id, job_filter
@@ -48,8 +48,15 @@ class Jobs:
     async def enqueue(self, spec: EnqueueParams, connection: Connection | None, *, awaited: bool = False) -> Job | None:
         """Insert one job; None if its key exists already."""
         new = self._preparation.one(spec, datetime.now(UTC))
-        inserted = await self._insert([new], connection, awaited=awaited)
-        return inserted[0]
+        if connection is not None or new.parents or self.before_enqueue:
+            inserted = await self._insert([new], connection, awaited=awaited)
+            return inserted[0]
+        # The usual case, without all that has nothing to do in it.
+        async with self._connections.connection() as own:
+            try:
+                return await self._inserter.one(new, own, awaited=awaited)
+            except CONFLICTS:
+                return await patiently(functools.partial(self._inserter.one, new, own, awaited=awaited))
 
     async def enqueue_many(
         self, specs: Sequence[EnqueueParams], connection: Connection | None, *, awaited: bool = False

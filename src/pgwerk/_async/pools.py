@@ -12,7 +12,7 @@ import psycopg
 import psycopg_pool
 
 from pgwerk._async import _compat, forking
-from pgwerk._async.stock import Connection, Pool, Stock
+from pgwerk._async.stock import Connection, Pool, PooledConnection, Stock
 
 
 class OwnedPools:
@@ -20,7 +20,6 @@ class OwnedPools:
 
     Args:
         dsn: Connection string of libpq.
-        kind: The class of the connections.
         options: Further arguments of `connect`.
         size: How many connections a pool has.
         configure: Called with each new connection.
@@ -29,13 +28,11 @@ class OwnedPools:
     def __init__(
         self,
         dsn: str,
-        kind: type[Connection],
         options: dict[str, Any],
         size: int,
         configure: Callable[[Any], _compat.Eventually[None]],
     ) -> None:
         self._dsn = dsn
-        self._kind = kind
         self._options = options
         self._size = size
         self._configure = configure
@@ -78,7 +75,7 @@ class OwnedPools:
         stock = Stock()
         stock.pool = psycopg_pool.AsyncConnectionPool(
             self._dsn,
-            connection_class=self._kind,
+            connection_class=PooledConnection,
             # All connections at once: psycopg_pool's workers swallow a cancellation while they connect, so a program
             # that ends while the pool grows in the background would hang.
             min_size=self._size,
@@ -116,18 +113,19 @@ class Loan:
         self._pools = pools
 
     async def __aenter__(self) -> Connection:
-        self._stock = self._pools.there() or await self._pools.stock()
-        self._connection = await self._stock.take()
-        return self._connection
+        self._stock = stock = self._pools.there() or await self._pools.stock()
+        self._connection = connection = stock.at_hand() or await stock.take()
+        return connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._stock.give_back(self._connection)
+        if (surplus := self._stock.lay_aside(self._connection)) is not None:
+            await self._stock.pool.putconn(surplus)
 
 
 @contextlib.asynccontextmanager
-async def lent(pool: Pool) -> AsyncIterator[Connection]:
+async def lent(pool: Pool) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """A connection of the caller's pool, set up the way ours are, and given back as it was.
 
     Raises:

@@ -24,14 +24,31 @@ from typing import Any, TypeAlias
 import psycopg
 import psycopg_pool
 
-Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Pool: TypeAlias = psycopg_pool.AsyncConnectionPool[Any]
 
 TRUSTED_SECS = 30.0
 """How long a connection may be unused until the server is asked about it."""
 
+IDLE = psycopg.pq.TransactionStatus.IDLE
+
 KEPT_TIMES = 100
 """After how many returns one goes to the pool, which looks at how old the connection is."""
+
+
+class PooledConnection(psycopg.AsyncConnection[Any]):
+    """A connection of a pool of ours.
+
+    Attributes:
+        kept_cursor: A cursor that stays. What it has found out about types need not be found out again by each
+            statement. Whoever has taken the connection out of the pool has its cursor to himself.
+        taken_at: When it was taken last, by the clock that only goes forward.
+    """
+
+    kept_cursor: psycopg.AsyncCursor[tuple[Any, ...]] | None = None
+    taken_at: float = 0.0
+
+
+Connection: TypeAlias = PooledConnection
 
 
 class Stock:
@@ -43,18 +60,27 @@ class Stock:
     pool: Pool
 
     def __init__(self) -> None:
-        self._taken: weakref.WeakKeyDictionary[Connection, float] = weakref.WeakKeyDictionary()
+        self._members: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._aside: list[Connection] = []
         self._waiting: list[None] = []
         self._returns = 0
 
     def admit(self, connection: Connection) -> None:
         """Note a connection that the pool has opened."""
-        self._taken[connection] = time.monotonic()
+        connection.taken_at = time.monotonic()
+        self._members.add(connection)
 
     def members(self) -> list[Connection]:
         """All connections, those in use too."""
-        return list(self._taken)
+        return list(self._members)
+
+    def at_hand(self) -> Connection | None:
+        """The connection that came back last, unless there is none, or the server has to be asked about it."""
+        connection = self._pop_aside()
+        if connection is None or self._seems_alive(connection):
+            return connection
+        self._aside.append(connection)
+        return None
 
     async def take(self) -> Connection:
         """Take out connections until one of them is alive. The pool replaces the dead ones.
@@ -67,12 +93,13 @@ class Stock:
         """
         deadline = time.monotonic() + self.pool.timeout
         while True:
-            connection = self._at_hand() or await self._from_pool(deadline)
+            connection = self._pop_aside() or await self._from_pool(deadline)
             if self._seems_alive(connection):
                 return connection
             alive = False
             try:
                 alive = await _answers(connection)
+                connection.taken_at = time.monotonic()
             finally:
                 if not alive:
                     await connection.close()
@@ -82,21 +109,24 @@ class Stock:
 
     async def give_back(self, connection: Connection) -> None:
         """Put back what was taken. What was cut off in a transaction is rolled back."""
+        if (surplus := self.lay_aside(connection)) is not None:
+            await self.pool.putconn(surplus)
+
+    def lay_aside(self, connection: Connection) -> Connection | None:
+        """Lay aside what was taken. Returns what is to be put into the pool: this one or another, or nothing."""
         self._returns += 1
-        is_idle = connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        is_idle = connection.pgconn.transaction_status == IDLE
         if not is_idle or self._is_wanted() or self._returns % KEPT_TIMES == 0:
-            await self.pool.putconn(connection)
-            return
+            return connection
         self._aside.append(connection)
         # Another thread may have begun to wait, or closed the pool, since somebody looked.
-        if self._is_wanted() and (laid_aside := self._at_hand()) is not None:
-            await self.pool.putconn(laid_aside)
+        return self._pop_aside() if self._is_wanted() else None
 
     async def close(self) -> None:
         """Close all connections, those in use when they are given back."""
         await self.pool.close()
         # Into a pool that is closed: it closes them.
-        while (laid_aside := self._at_hand()) is not None:
+        while (laid_aside := self._pop_aside()) is not None:
             await self.pool.putconn(laid_aside)
 
     def drop(self) -> None:
@@ -104,7 +134,7 @@ class Stock:
         for connection in self.members():
             connection.pgconn.finish()
 
-    def _at_hand(self) -> Connection | None:
+    def _pop_aside(self) -> Connection | None:
         # Not looked at first: between a look and the pop, another thread might take it.
         try:
             return self._aside.pop()
@@ -115,8 +145,8 @@ class Stock:
         self._waiting.append(None)
         try:
             # Who lays one aside looks for whoever waits after that, and who waits looks here after saying so.
-            at_hand = self._at_hand()
-            return at_hand or await self.pool.getconn(max(deadline - time.monotonic(), 0))
+            laid_aside = self._pop_aside()
+            return laid_aside or await self.pool.getconn(max(deadline - time.monotonic(), 0))
         except psycopg_pool.PoolTimeout:
             raise psycopg_pool.PoolTimeout(
                 f"no connection for {self.pool.timeout:g} s: all {self.pool.max_size} of the pool are in use, or the "
@@ -131,12 +161,13 @@ class Stock:
     def _seems_alive(self, connection: Connection) -> bool:
         """Whether there is no reason to ask the server."""
         now = time.monotonic()
-        unused_secs = now - self._taken.get(connection, 0.0)
-        self._taken[connection] = now
         try:
-            return unused_secs <= TRUSTED_SECS and not has_arrived(connection.pgconn.socket)
+            if now - connection.taken_at > TRUSTED_SECS or has_arrived(connection.pgconn.socket):
+                return False
         except (psycopg.Error, OSError):  # it is closed
             return False
+        connection.taken_at = now
+        return True
 
 
 async def _answers(connection: Connection) -> bool:

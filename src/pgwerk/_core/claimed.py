@@ -19,7 +19,7 @@ def _column(name: str) -> Any:
 
 
 class Claimed(tuple[Any, ...]):
-    """One attempt at a job: the row of its columns. Most handlers need little of it; a `Job` costs more than a claim."""
+    """One attempt at a job: the row of its columns. Most handlers need little of it, and a `Job` is dear."""
 
     __slots__ = ()
 

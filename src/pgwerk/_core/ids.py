@@ -73,7 +73,11 @@ class UUID7Generator:
         with self._lock:
             seed, step = next(self._noise, None) or self._fetch_noise()
             self._begin(seed)
-            return self._walk((step,))[0]
+            random = self._random + step + 1
+            if random >> _RANDOM_BITS:
+                return self._walk((step,))[0]
+            self._random = random
+            return f"{_prefix(self._ms, random >> 48)}{random & _TAIL:012x}"
 
     def many(self, count: int) -> list[str]:
         """New ids in ascending order, all greater than those before them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -105,15 +105,7 @@ def enqueue_params(
         joined: Whether they become part of a transaction of the caller's.
         held: Whether they wait for whoever inserts them, who claims them in the same transaction.
     """
-    columns = [new.options.columns for new in jobs]
-    used = set[str]().union(*columns)
-    params: dict[str, Any] = {
-        name: write([chosen.get(name) for chosen in columns]) if name in used else EMPTY
-        for name, write in _OPTIONS.items()
-    }
-    params["id"] = plain(new.id for new in jobs)
-    params["function"] = quoted(new.function for new in jobs)
-    params["payload"] = quoted(new.payload for new in jobs)
+    params = _columns(jobs, _columns_used(jobs))
     params["waits"] = plain(True if held or new.parents else None for new in jobs)
     links = [(new.id, parent) for new in jobs for parent in new.parents]
     if keys is None:
@@ -125,6 +117,23 @@ def enqueue_params(
     params["awaited"] = awaited
     params["joined"] = joined
     params["sample"] = next((new.id for new in jobs if "key" not in new.options.columns), None)
+    return params
+
+
+def _columns_used(jobs: Iterable[NewJob]) -> set[str]:
+    """The columns that options of these jobs come to. Most jobs of a call share their options."""
+    different = {id(new.options): new.options.columns for new in jobs}
+    return set[str]().union(*different.values())
+
+
+def _columns(jobs: Sequence[NewJob], used: Set[str]) -> dict[str, Any]:
+    """The columns of jobs as arrays, of which those that are not used are empty."""
+    params: dict[str, Any] = dict.fromkeys(_OPTIONS, EMPTY)
+    for name in used:
+        params[name] = _OPTIONS[name]([new.options.columns.get(name) for new in jobs])
+    params["id"] = plain([new.id for new in jobs])
+    params["function"] = quoted([new.function for new in jobs])
+    params["payload"] = quoted([new.payload for new in jobs])
     return params
 
 
@@ -162,6 +171,45 @@ def enqueue_one_params(new: NewJob) -> dict[str, Any]:
     if len(columns) == 1:
         return {"queue": columns["queue"], **params}
     return {**_NO_OPTIONS, **{name: scalar(value) for name, value in columns.items()}, **params}
+
+
+_UNDECIDED = frozenset(["key", "delay", "at", "ttl"])
+"""Of jobs with these, the database has to tell what became of them."""
+
+
+def are_ready(jobs: Iterable[NewJob]) -> bool:
+    """Whether nothing about these jobs is left to decide, so that `enqueue_ready.sql` can insert them."""
+    return not any(new.parents for new in jobs) and _UNDECIDED.isdisjoint(_columns_used(jobs))
+
+
+def enqueue_ready_parts(jobs: Iterable[NewJob], *, awaited: bool) -> frozenset[str]:
+    """The parts of `enqueue_ready.sql` that jobs need.
+
+    Args:
+        jobs: The jobs to insert, which are ready.
+        awaited: Whether somebody is going to wait for them.
+    """
+    parts = {_PARTS[name] for name in _columns_used(jobs) if name in _PARTS}
+    return frozenset(parts | {"awaited"} if awaited else parts)
+
+
+def enqueue_ready_params(jobs: Sequence[NewJob]) -> dict[str, Any]:
+    """The parameters of `enqueue_ready.sql`."""
+    params = _columns(jobs, _columns_used(jobs))
+    params["queues"] = quoted({new.options.columns["queue"] for new in jobs})
+    return params
+
+
+def ready_jobs(jobs: Iterable[NewJob], row: Sequence[Any]) -> list[Job | None]:
+    """The jobs that `enqueue_ready.sql` has inserted: all of them.
+
+    Args:
+        jobs: The jobs.
+        row: The row of the statement.
+    """
+    _announced, enqueued_at = row
+    now = utc(enqueued_at)
+    return [new.inserted(JobStatus.Queued, now, now, None) for new in jobs]
 
 
 def inserted_job(new: NewJob, decided: Sequence[Any]) -> Job:

@@ -74,8 +74,14 @@ class FailureMode(str, enum.Enum):  # noqa: UP042
     """It is removed."""
 
 
-@frozen(kw_only=True)
-class Job:
+class WeaklyReferable:
+    """The base of a class whose own slots are nothing but its fields: so another one can have the same memory."""
+
+    __slots__ = ("__weakref__",)
+
+
+@frozen(kw_only=True, weakref_slot=False)
+class Job(WeaklyReferable):
     """A job row of the database, as it was when it was read.
 
     All times are in UTC, all durations in seconds.

@@ -8,10 +8,20 @@ from typing import Any, NamedTuple
 
 from attrs import fields
 
+from pgwerk._core.drafts import JOB_FIELDS, make_job
 from pgwerk._core.models import Job, JobStatus
 
-_FIELDS = frozenset(attribute.name for attribute in fields(Job))
-_DEFAULTS: Mapping[str, Any] = {"queue": "default", "priority": 0, "max_attempts": 1}
+_DEFAULTS: Mapping[str, Any] = {
+    **{attribute.name: attribute.default for attribute in fields(Job)},
+    "queue": "default",
+    "priority": 0,
+    "attempts": 0,
+    "max_attempts": 1,
+}
+
+_ID, _FUNCTION, _STATUS, _SCHEDULED_AT, _ENQUEUED_AT, _EXPIRES_AT, _PAYLOAD = map(
+    JOB_FIELDS.index, ("id", "function", "status", "scheduled_at", "enqueued_at", "expires_at", "payload")
+)
 
 
 class Parent(NamedTuple):
@@ -26,23 +36,22 @@ class Options(NamedTuple):
 
     Attributes:
         columns: Values by column of the table; `delay` (seconds) and `at` besides.
-        fields: Values by field of `Job`, the required ones among them.
+        values: Those of the fields of `Job`, in their order; what is no option is filled in for each job.
     """
 
     columns: Mapping[str, Any]
-    fields: Mapping[str, Any]
+    values: Sequence[Any]
 
     @classmethod
     def of(cls, columns: Mapping[str, Any], meta: object) -> Options:
         """The options with these columns, in which `meta` is packed, and the metadata as it was given."""
-        job_fields = {**_DEFAULTS, **{name: value for name, value in columns.items() if name in _FIELDS}}
-        if meta is not None:
-            job_fields["meta"] = meta
-        return cls({"queue": _DEFAULTS["queue"], **columns}, job_fields)
+        given = {**_DEFAULTS, **columns, "meta": meta}
+        return cls({"queue": _DEFAULTS["queue"], **columns}, [given[name] for name in JOB_FIELDS])
 
     def with_cron_name(self, name: str) -> Options:
         """The same for a job of this schedule."""
-        return Options({**self.columns, "cron_name": name}, {**self.fields, "cron_name": name})
+        given = {**dict(zip(JOB_FIELDS, self.values, strict=True)), "cron_name": name}
+        return Options({**self.columns, "cron_name": name}, [given[field] for field in JOB_FIELDS])
 
 
 NO_OPTIONS = Options.of({}, None)
@@ -55,8 +64,9 @@ class NewJob(NamedTuple):
     Attributes:
         id: The job's id.
         function: The dotted path of the handler.
-        arguments: The handler's arguments, `{"args": [...], "kwargs": {...}}`.
-        payload: The same, packed: JSON text.
+        args: The handler's positional arguments.
+        kwargs: The handler's keyword arguments.
+        payload: Both, packed: JSON text.
         options: What its options come to.
         parents: The jobs it waits for.
         now: When it was prepared, by the client's clock.
@@ -64,7 +74,8 @@ class NewJob(NamedTuple):
 
     id: str
     function: str
-    arguments: dict[str, Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
     payload: str
     options: Options
     parents: Sequence[Parent]
@@ -82,14 +93,12 @@ class NewJob(NamedTuple):
         self, status: JobStatus, scheduled_at: datetime, enqueued_at: datetime, expires_at: datetime | None
     ) -> Job:
         """The job with what the database decided about it."""
-        return Job(
-            id=self.id,
-            function=self.function,
-            status=status,
-            attempts=0,
-            scheduled_at=scheduled_at,
-            enqueued_at=enqueued_at,
-            expires_at=expires_at,
-            payload=self.arguments,
-            **self.options.fields,
-        )
+        values = list(self.options.values)
+        values[_ID] = self.id
+        values[_FUNCTION] = self.function
+        values[_STATUS] = status
+        values[_SCHEDULED_AT] = scheduled_at
+        values[_ENQUEUED_AT] = enqueued_at
+        values[_EXPIRES_AT] = expires_at
+        values[_PAYLOAD] = {"args": list(self.args), "kwargs": dict(self.kwargs)}
+        return make_job(*values)

@@ -48,6 +48,8 @@ _options_of = attrgetter(*SPEC_OPTIONS)
 _DEFAULTS = _options_of(EnqueueParams("any.handler"))
 _META = SPEC_OPTIONS.index("meta")
 
+_NO_KWARGS: Mapping[str, Any] = {}
+
 Columns: TypeAlias = dict[str, Any]
 """What an option comes to, by the columns of the table."""
 
@@ -170,7 +172,7 @@ class Preparation:
             SerializationError: An argument or the metadata cannot be serialized.
         """
         function = _path("func", spec.func, self._allowed)
-        return self._prepare(spec, function, new_id(), now, ids={}, prefix="_")
+        return self._prepare(spec, function, new_id(), now, ids={}, place="_")
 
     def many(self, specs: Sequence[EnqueueParams], now: datetime) -> list[NewJob]:
         """Prepare the jobs of `enqueue_many`, which may depend on each other.
@@ -190,7 +192,7 @@ class Preparation:
             function = paths.get(id(spec.func))
             if function is None:
                 function = paths[id(spec.func)] = _path(f"specs[{position}].func", spec.func, self._allowed)
-            prepared.append(self._prepare(spec, function, identifier, now, ids=ids, prefix=f"specs[{position}]."))
+            prepared.append(self._prepare(spec, function, identifier, now, ids=ids, place=position))
             # Known only from here on: a spec can wait for earlier ones alone, so there can be no cycle.
             ids[id(spec)] = identifier
         return prepared
@@ -207,7 +209,7 @@ class Preparation:
             TypeError, ValueError, SerializationError: As for `one`.
         """
         function = _path("func", spec.func, self._allowed)
-        new = self._prepare(spec, function, new_id(), now, ids={}, prefix="")
+        new = self._prepare(spec, function, new_id(), now, ids={}, place="")
         return new if name is None else new._replace(options=new.options.with_cron_name(name))
 
     def check(self, options: Mapping[str, Any]) -> None:
@@ -220,22 +222,34 @@ class Preparation:
         _parents(options.get("depends_on"), {}, "depends_on")
 
     def _prepare(
-        self, spec: EnqueueParams, function: str, identifier: str, now: datetime, *, ids: Mapping[int, str], prefix: str
+        self,
+        spec: EnqueueParams,
+        function: str,
+        identifier: str,
+        now: datetime,
+        *,
+        ids: Mapping[int, str],
+        place: str | int,
     ) -> NewJob:
-        """Prepare the job of a spec, of whose call the earlier ones have these ids."""
+        """Prepare the job of a spec, of whose call the earlier ones have these ids.
+
+        Its place is a number where it is one of many, or else what the names of its options begin with in errors.
+        """
         options = NO_OPTIONS
         parents: Sequence[Parent] = ()
         given = _options_of(spec)
         # Told by identity: False equals 0, and is to be refused.
         if not all(map(is_, given, _DEFAULTS)):
+            prefix = _prefix(place)
             options = self._read(given, prefix)
             parents = _parents(spec.depends_on, ids, f"{prefix}depends_on")
-        args, kwargs = _arguments(spec, "" if prefix == "_" else prefix)
+        if self._no_arguments is not None and _is_empty(spec.args, tuple) and _is_empty(spec.kwargs, dict):
+            return NewJob(identifier, function, (), _NO_KWARGS, self._no_arguments, options, parents, now)
+        args, kwargs = _arguments(spec, "" if place == "_" else _prefix(place))
         payload = None if args or kwargs else self._no_arguments
         if payload is None:
             payload = self._pack(args, kwargs, function)
-        arguments = {"args": args, "kwargs": kwargs}
-        return NewJob(identifier, function, arguments, payload, options, parents, now)
+        return NewJob(identifier, function, args, kwargs, payload, options, parents, now)
 
     def _read(self, given: Sequence[Any], prefix: str) -> Options:
         """Check the options that are not left at their default."""
@@ -262,6 +276,16 @@ class Preparation:
         attempts = checks.whole(name, value, minimum=1)
         backoff = backoff_intervals(attempts, self._rng) if self._config.default_retry_backoff else None
         return {"max_attempts": attempts, "retry_intervals": backoff}
+
+
+def _prefix(place: str | int) -> str:
+    """What the names of a job's options begin with in errors."""
+    return place if isinstance(place, str) else f"specs[{place}]."
+
+
+def _is_empty(value: object, kind: type) -> bool:
+    """Whether it is an empty one of just this type."""
+    return type(value) is kind and not value
 
 
 def _arguments(spec: EnqueueParams, prefix: str) -> tuple[list[Any], dict[str, Any]]:

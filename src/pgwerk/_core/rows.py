@@ -13,11 +13,12 @@ from typing import Any
 from attrs import fields
 
 from pgwerk._core.cronjobs import Schedule
+from pgwerk._core.drafts import JOB_FIELDS, make_job
 from pgwerk._core.envelope import unpack
 from pgwerk._core.models import ExecutionStatus, Job, JobExecution, JobStatus, Undecodable
 from pgwerk._core.serializers import JSONSerializer, Serializer
 
-JOB_COLUMNS = tuple(attribute.name for attribute in fields(Job))
+JOB_COLUMNS = JOB_FIELDS
 """The columns that the statements return for a job, in their order: one for each field."""
 
 SCHEDULE_COLUMNS = tuple(attribute.name for attribute in fields(Schedule) if attribute.name != "is_overdue")
@@ -48,7 +49,7 @@ def job_from_row(row: Sequence[Any], serializer: Serializer) -> Job:
     values[_PAYLOAD] = _decode(values[_PAYLOAD], serializer)
     values[_RESULT] = _decode(values[_RESULT], serializer)
     values[_META] = _decode(values[_META], META_SERIALIZER)
-    return Job(**dict(zip(JOB_COLUMNS, values, strict=True)))
+    return make_job(*values)
 
 
 def execution_from_row(row: Sequence[Any], serializer: Serializer) -> JobExecution:

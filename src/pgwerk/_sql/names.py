@@ -12,7 +12,7 @@ IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer identifiers off without a word."""
 
 TABLES = ("jobs", "executions", "dependencies", "workers", "schedules", "migrations")
-TYPES = ("job_status",)
+TYPES = ("job_status", "failure_mode")
 INDEXES = (
     "jobs_ready",
     "jobs_ready_grouped",

@@ -398,7 +398,8 @@ class SyncWerk(Operations):
                 is written.
             psycopg.Error: What the database says; after a connection was lost, the job may or may not be there.
         """
-        _, kwargs = split_call(kwargs)
+        if kwargs:
+            _, kwargs = split_call(kwargs)
         spec = EnqueueParams(
             func,
             args=args,
@@ -710,6 +711,8 @@ class SyncWerk(Operations):
 
     def _enqueue(self, spec: EnqueueParams, *, conn: Connection | Cursor | None, sync: bool) -> Job | None:
         """Insert one job, or run it here."""
+        if conn is None and not sync and self._lifecycle.is_connected:
+            return self._jobs.enqueue(spec, None)
         connection = self._connection_for(conn)
         if sync:
             return self._inline.run(spec, connection)

@@ -11,20 +11,24 @@ from collections.abc import Mapping, Sequence
 import psycopg
 
 from pgwerk._core.inserts import (
+    are_ready,
     enqueue_one_params,
     enqueue_one_parts,
     enqueue_params,
     enqueue_parts,
+    enqueue_ready_params,
+    enqueue_ready_parts,
     in_batches,
     in_key_order,
     inserted_job,
     inserted_jobs,
     keys_of,
+    ready_jobs,
 )
 from pgwerk._core.models import Job
 from pgwerk._core.new_jobs import NewJob
 from pgwerk._sql import Statements
-from pgwerk._sync.connections import Connection, WerkCursor, cursor_of
+from pgwerk._sync.connections import Connection, WerkCursor, cursor_of, not_encodable
 from pgwerk._sync.transactions import nested
 
 BATCH = 10_000
@@ -60,7 +64,7 @@ class Inserter:
             JobNotFound: A job that one of them depends on does not exist.
         """
         if len(jobs) == 1 and not jobs[0].parents:
-            return [self._one(jobs[0], connection, awaited=awaited)]
+            return [self.one(jobs[0], connection, awaited=awaited)]
         if not _has_keyed_parents(jobs) and len(_batches(jobs)) == 1:
             return self._batch(jobs, connection, {}, awaited=awaited, joined=joined)
         for _ in range(TRIES):
@@ -68,6 +72,17 @@ class Inserter:
             with contextlib.suppress(psycopg.errors.NotNullViolation):
                 return self._batches(jobs, connection, awaited=awaited, joined=joined)
         return self._batches(jobs, connection, awaited=awaited, joined=joined)
+
+    def one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
+        """Insert one job that waits for no other; None if its key exists already."""
+        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
+        cursor = cursor_of(connection)
+        try:
+            cursor.execute(statement, enqueue_one_params(new), binary=True)
+        except UnicodeEncodeError as error:
+            raise not_encodable(connection, error) from None
+        row = cursor.fetchone()
+        return None if row is None else inserted_job(new, row)
 
     def hold(self, new: NewJob, connection: Connection) -> bool:
         """Insert a job for the caller to claim in the same transaction; False if its key exists already.
@@ -79,12 +94,6 @@ class Inserter:
         cursor = WerkCursor(connection).execute(statement, enqueue_params([new], held=True), binary=True)
         (inserted,) = inserted_jobs([new], cursor.fetchall())
         return inserted is not None
-
-    def _one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
-        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
-        cursor = cursor_of(connection).execute(statement, enqueue_one_params(new), binary=True)
-        row = cursor.fetchone()
-        return None if row is None else inserted_job(new, row)
 
     def _batches(
         self, jobs: Sequence[NewJob], connection: Connection, *, awaited: bool, joined: bool
@@ -106,10 +115,18 @@ class Inserter:
         awaited: bool,
         joined: bool,
     ) -> list[Job | None]:
+        if are_ready(batch):
+            return self._ready(batch, connection, awaited=awaited)
         statement = self._statements.with_parts("enqueue", enqueue_parts(batch))
         params = enqueue_params(batch, keys=keys, awaited=awaited, joined=joined)
         cursor = WerkCursor(connection).execute(statement, params, binary=True)
         return inserted_jobs(batch, cursor.fetchall())
+
+    def _ready(self, batch: Sequence[NewJob], connection: Connection, *, awaited: bool) -> list[Job | None]:
+        statement = self._statements.with_parts("enqueue_ready", enqueue_ready_parts(batch, awaited=awaited))
+        cursor = WerkCursor(connection).execute(statement, enqueue_ready_params(batch), binary=True)
+        (row,) = cursor.fetchall()
+        return ready_jobs(batch, row)
 
 
 def _batches(jobs: Sequence[NewJob]) -> list[Sequence[NewJob]]:

@@ -26,7 +26,7 @@ from pgwerk._sync import _compat
 from pgwerk._sync.aftermath import Aftermath
 from pgwerk._sync.connections import Connection, Connections, WerkCursor
 from pgwerk._sync.inserting import Inserter
-from pgwerk._sync.transactions import patiently
+from pgwerk._sync.transactions import CONFLICTS, patiently
 
 
 class Jobs:
@@ -51,8 +51,15 @@ class Jobs:
     def enqueue(self, spec: EnqueueParams, connection: Connection | None, *, awaited: bool = False) -> Job | None:
         """Insert one job; None if its key exists already."""
         new = self._preparation.one(spec, datetime.now(UTC))
-        inserted = self._insert([new], connection, awaited=awaited)
-        return inserted[0]
+        if connection is not None or new.parents or self.before_enqueue:
+            inserted = self._insert([new], connection, awaited=awaited)
+            return inserted[0]
+        # The usual case, without all that has nothing to do in it.
+        with self._connections.connection() as own:
+            try:
+                return self._inserter.one(new, own, awaited=awaited)
+            except CONFLICTS:
+                return patiently(functools.partial(self._inserter.one, new, own, awaited=awaited))
 
     def enqueue_many(
         self, specs: Sequence[EnqueueParams], connection: Connection | None, *, awaited: bool = False

@@ -11,7 +11,7 @@ of these groups that came before. The unique index over running groups is only t
 
 While a session anywhere in the database holds an old snapshot (a report, a backup), nothing that was updated since can
 be cleaned away. The entries of all jobs that were ready then stay at the head of the ready index, and each claim would
-walk over them again: with 100,000 of them, at a fifth of the pace. So, as long as claims find all that they ask for, the
+walk over them again: with 100,000 of them, at a fifth of the pace. So, as long as claims find all they ask for, the
 next one starts behind the last job that was claimed of each priority. Jobs may appear before that place (long
 transactions, retries, rescues, another priority), so a claim begins at the very beginning several times a second, or as
 often as a twentieth of the time allows, and whenever another one has found too little.

@@ -1,8 +1,8 @@
 """What runs in a worker at this moment: handlers and callbacks, each in a task of its own.
 
 They start a moment after they were claimed: by then the next claim is on its way, and the server works on it while the
-handlers run. Where Python can (3.12 and newer), a task begins to run when it is made, and one that never has to wait for
-anything costs the event loop nothing.
+handlers run. Where Python can (3.12 and newer), a task begins to run when it is made, and one that never has to wait
+for anything costs the event loop nothing.
 """
 
 from __future__ import annotations
