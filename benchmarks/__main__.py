@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from benchmarks import databases, drain, enqueue_many, enqueue_one, reporting, ticks, waiting
-from benchmarks.measuring import measure
+from benchmarks import databases, drain, enqueue_many, enqueue_one, reporting, snapshot, ticks, waiting
+from benchmarks.measuring import Sizes, measure
 
 SCENARIOS = {
     "drain": drain.cases,
@@ -21,6 +21,7 @@ SCENARIOS = {
     "enqueue_many": enqueue_many.cases,
     "waiting": waiting.cases,
     "ticks": ticks.cases,
+    "snapshot": snapshot.cases,
 }
 FEWEST_JOBS = 10 * max(drain.CONCURRENCIES)
 
@@ -31,7 +32,8 @@ def main() -> None:
     # In a file, the table keeps its width.
     console = Console(width=None if sys.stdout.isatty() else 120)
     names = list(dict.fromkeys(options.scenario)) or list(SCENARIOS)
-    cases = chain.from_iterable(SCENARIOS[name](options.jobs) for name in names)
+    sizes = Sizes(jobs=options.jobs, largest=options.largest)
+    cases = chain.from_iterable(SCENARIOS[name](sizes) for name in names)
     try:
         with databases.server(options.dsn) as server, databases.scratch_database(server) as dsn:
             settings = databases.settings(dsn)
@@ -39,9 +41,10 @@ def main() -> None:
     except psycopg.OperationalError as error:
         sys.exit(f"cannot measure: {error}")
     console.print(reporting.table(results))
+    for note in reporting.notes(results):
+        console.print(note, highlight=False)
     if options.json:
-        command = ["python", "-m", "benchmarks", *names, "--rounds", str(options.rounds), "--jobs", str(options.jobs)]
-        report = reporting.as_json(results, shlex.join(command), settings)
+        report = reporting.as_json(results, _command(names, options), settings)
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
@@ -49,15 +52,26 @@ def _tell(console: Console, what: str, value: float) -> None:
     console.print(f"{what}: {reporting.figure(value)}", style="dim", highlight=False)
 
 
+def _command(names: list[str], options: argparse.Namespace) -> str:
+    """The command that measures the same again."""
+    command = ["python", "-m", "benchmarks", *names, "--rounds", str(options.rounds), "--largest", str(options.largest)]
+    if options.jobs:
+        command += ["--jobs", str(options.jobs)]
+    return shlex.join(command)
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure pgwerk against bare SQL.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure pgwerk, and beside it a floor.")
     parser.add_argument("scenario", nargs="*", type=_scenario, help=f"{', '.join(SCENARIOS)} (default: all)")
     parser.add_argument("--dsn", help="a server to make a database on (default: PGWERK_TEST_DSN, or an embedded one)")
     parser.add_argument("--rounds", type=_positive, default=5, help="how often each side is measured (default: 5)")
-    parser.add_argument("--jobs", type=int, default=20_000, help="how many jobs a drain is of (default: 20000)")
+    parser.add_argument("--jobs", type=_positive, help="how many jobs a drain is of (default: 20000, or 50000)")
+    parser.add_argument(
+        "--largest", type=_positive, default=1_000_000, help="how many rows growth goes up to (default: 1000000)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")
     options = parser.parse_args()
-    if options.jobs < FEWEST_JOBS:
+    if options.jobs is not None and options.jobs < FEWEST_JOBS:
         parser.error(f"--jobs must be {FEWEST_JOBS} or more: fewer are drained in too few batches to be measured")
     return options
 

@@ -14,9 +14,10 @@ from uuid import uuid4
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side
+from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side, Sizes
 from pgwerk import AsyncWorker, EnqueueParams, Werk
 
+JOBS = 20_000
 CONCURRENCIES = (10, 100, 500)
 TARGETS = {100: 0.4}
 
@@ -63,7 +64,7 @@ _RATE = """
 """
 
 
-def cases(jobs: int) -> Iterable[Case]:
+def cases(sizes: Sizes) -> Iterable[Case]:
     """One for each concurrency."""
     for concurrency in CONCURRENCIES:
         yield Case(
@@ -73,7 +74,7 @@ def cases(jobs: int) -> Iterable[Case]:
                 floor=Side(prepare=load_floor, measure=drain_floor),
                 ours=Side(prepare=load_ours, measure=drain_ours),
             ),
-            params={"jobs": jobs, "concurrency": concurrency},
+            params={"jobs": sizes.jobs or JOBS, "concurrency": concurrency},
             target=TARGETS.get(concurrency),
         )
 

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import MILLISECONDS, Case, InTurns
+from benchmarks.measuring import MILLISECONDS, Case, InTurns, Sizes
 from pgwerk import Werk
 
 TURNS = 20
@@ -31,7 +31,7 @@ INSERT = f"""
 """
 
 
-def cases(jobs: int) -> Iterable[Case]:  # noqa: ARG001 - each call is one of many anyway
+def cases(sizes: Sizes) -> Iterable[Case]:  # noqa: ARG001 - each call is one of many anyway
     """The median over many calls, one after the other."""
     for name, synchronous_commit in (("enqueue one, p50", "on"), ("enqueue one, no wait for the disk", "off")):
         yield Case(

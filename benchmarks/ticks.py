@@ -17,7 +17,7 @@ import psycopg
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import MILLISECONDS, Apart, Case, Side
+from benchmarks.measuring import MILLISECONDS, Apart, Case, Side, Sizes
 from pgwerk import AsyncWorker, CronScheduler, Werk
 
 TICKS = 8
@@ -35,7 +35,7 @@ _CLAIM = f"UPDATE {tables.FLOOR_JOBS} SET status = 'active', started_at = clock_
 _LATE = "SELECT extract(epoch FROM started_at - scheduled_at)::float8 * 1000 FROM {} WHERE started_at IS NOT NULL"
 
 
-def cases(jobs: int) -> Iterable[Case]:  # noqa: ARG001 - a tick is a second, whatever is asked for
+def cases(sizes: Sizes) -> Iterable[Case]:  # noqa: ARG001 - a tick is a second, whatever is asked for
     """With a connection for each tick, which is the default, and with a pool."""
     for pool_size, name in ((None, "tick to start, p50"), (2, "tick to start, p50, with a pool")):
         yield Case(
