@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from benchmarks import databases, drain, enqueue_many, enqueue_one, reporting, snapshot, ticks, waiting
+from benchmarks import databases, drain, enqueue_many, enqueue_one, growth, reporting, snapshot, ticks, waiting
 from benchmarks.measuring import Sizes, measure
 
 SCENARIOS = {
@@ -22,6 +22,7 @@ SCENARIOS = {
     "waiting": waiting.cases,
     "ticks": ticks.cases,
     "snapshot": snapshot.cases,
+    "growth": growth.cases,
 }
 FEWEST_JOBS = 10 * max(drain.CONCURRENCIES)
 

@@ -3,9 +3,9 @@
 A figure by itself says little, because it changes with the machine and with whatever else runs on it. So each case has
 two sides, the floor and ours, which take turns (floor, ours, floor, ours ...), and what counts is the ratio of each
 pair, of which the median is taken. The floor is bare SQL where a case asks what pgwerk costs, and pgwerk itself, over
-small tables, where it asks what growth costs: the report says which. Each turn starts from empty tables and gets a fresh
-interpreter, and what prepares it gets another one: nothing that was imported, cached or left as garbage favours one
-side. Where a million rows have to be there, they are made once for all turns, in tables of their own.
+small tables, where it asks what growth costs: the report says which. Each turn starts from empty tables and gets a
+fresh interpreter, and what prepares it gets another one: nothing that was imported, cached or left as garbage favours
+one side. Where a million rows have to be there, they are made once for all turns, in tables of their own.
 
 A machine that others share changes its pace within seconds, by half and more. A call that takes less than a millisecond
 is measured in short turns in one process, so that both sides of a pair see the same pace.
@@ -84,14 +84,12 @@ class Point:
     """The place of a case on a growth curve.
 
     Attributes:
-        curve: The name of the curve.
+        curve: The name of the curve, which is what grows.
         size: How many there are of what grows.
-        label: What grows.
     """
 
     curve: str
     size: int
-    label: str
 
 
 @frozen(kw_only=True)
