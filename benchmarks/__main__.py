@@ -12,7 +12,23 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from benchmarks import databases, drain, enqueue_many, enqueue_one, growth, reporting, snapshot, ticks, waiting
+from benchmarks import (
+    children,
+    databases,
+    drain,
+    enqueue_many,
+    enqueue_one,
+    growth,
+    idle,
+    latency,
+    notify,
+    payloads,
+    processes,
+    reporting,
+    snapshot,
+    ticks,
+    waiting,
+)
 from benchmarks.measuring import Sizes, measure
 
 SCENARIOS = {
@@ -23,6 +39,12 @@ SCENARIOS = {
     "ticks": ticks.cases,
     "snapshot": snapshot.cases,
     "growth": growth.cases,
+    "children": children.cases,
+    "processes": processes.cases,
+    "payloads": payloads.cases,
+    "notify": notify.cases,
+    "latency": latency.cases,
+    "idle": idle.cases,
 }
 FEWEST_JOBS = 10 * max(drain.CONCURRENCIES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 
@@ -38,3 +39,12 @@ class Countdown:
 async def counted() -> None:
     """Nothing, but counted."""
     Countdown.current.count()
+
+
+started: dict[int, float] = {}
+"""When jobs with a number have begun, by the clock that all processes of a machine share."""
+
+
+async def stamped(number: int) -> None:
+    """Nothing, but for the time at which it begins."""
+    started[number] = time.monotonic()

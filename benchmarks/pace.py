@@ -27,9 +27,7 @@ _CLOCK = "SELECT clock_timestamp()::text"
 async def now(dsn: str) -> str:
     """The database's time, from which on settles are to be counted."""
     async with await tables.connect(dsn) as connection:
-        row = await (await connection.execute(_CLOCK)).fetchone()
-        assert row is not None
-        return str(row[0])
+        return str(await tables.value(connection, _CLOCK))
 
 
 async def settles(dsn: str, jobs: str = tables.OUR_JOBS, *, since: str = "-infinity") -> list[tuple[float, int]]:

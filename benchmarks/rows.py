@@ -6,6 +6,7 @@ What is not said about them is as if `enqueue` had written it.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -14,8 +15,6 @@ from attrs import frozen
 from benchmarks import tables
 from benchmarks.handlers import counted
 from pgwerk import Werk
-
-COUNTED = f"{counted.__module__}.{counted.__qualname__}"
 
 # Ids begin with a time, as ours do, and go on at random.
 _INSERT = """
@@ -112,10 +111,11 @@ class Writer:
         self._connection = connection
         self._schema = schema
 
-    async def add(self, rows: Rows, count: int) -> None:
+    async def add(self, rows: Rows, count: int, *, function: Callable[..., Any] = counted) -> None:
         """Write so many rows."""
         statement = _INSERT.format(schema=self._schema, rows=rows)
-        await self._connection.execute(statement.encode(), {"function": COUNTED, "count": count})
+        path = f"{function.__module__}.{function.__qualname__}"
+        await self._connection.execute(statement.encode(), {"function": path, "count": count})
 
     async def add_worker(self) -> None:
         """Write the worker that runs what is active."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -63,6 +64,13 @@ _FLOOR = f"""
 async def connect(dsn: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
     """A connection on which each statement commits by itself."""
     return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+
+
+async def value(connection: psycopg.AsyncConnection[Any], query: str) -> Any:
+    """The one value of a query's one row."""
+    row = await (await connection.execute(query.encode())).fetchone()
+    assert row is not None
+    return row[0]
 
 
 async def drop(dsn: str, *schemas: str) -> None:
