@@ -21,6 +21,7 @@ from benchmarks import (
     growth,
     idle,
     latency,
+    memory,
     notify,
     payloads,
     processes,
@@ -45,6 +46,7 @@ SCENARIOS = {
     "notify": notify.cases,
     "latency": latency.cases,
     "idle": idle.cases,
+    "memory": memory.cases,
 }
 FEWEST_JOBS = 10 * max(drain.CONCURRENCIES)
 

@@ -26,7 +26,7 @@ from typing import Any
 from uuid import uuid4
 
 from benchmarks import drain, tables
-from benchmarks.measuring import Apart, Case, Side, Sizes, Unit
+from benchmarks.measuring import Apart, Case, Measured, Side, Sizes, Unit
 from benchmarks.proxies import counting_proxy
 from pgwerk import AsyncWorker, Werk, WerkConfig
 
@@ -81,12 +81,12 @@ async def prepare_floor(dsn: str) -> None:
         await connection.execute(_WORKERS_TABLE)
 
 
-async def count_of_loop(dsn: str) -> float:
+async def count_of_loop(dsn: str) -> Measured:
     """Count the statements of the least that a worker has to do."""
     return await _count(_loop, dsn)
 
 
-async def count_of_worker(dsn: str) -> float:
+async def count_of_worker(dsn: str) -> Measured:
     """Count the statements of a worker."""
     return await _count(_worker, dsn)
 
@@ -119,8 +119,8 @@ async def _worker(dsn: str, config: WerkConfig) -> None:
         await AsyncWorker(app, handle_signals=False).run()
 
 
-async def _count(idle: Idle, dsn: str) -> float:
-    """Statements in each poll interval."""
+async def _count(idle: Idle, dsn: str) -> Measured:
+    """Statements in each poll interval, and which they were."""
     config = WerkConfig(
         poll_interval=CONFIG.poll_interval / HASTE,
         heartbeat_interval=CONFIG.heartbeat_interval / HASTE,
@@ -131,14 +131,16 @@ async def _count(idle: Idle, dsn: str) -> float:
     async with counting_proxy(dsn) as (proxy, through):
         idling = asyncio.ensure_future(idle(through, config))
         await asyncio.sleep(2 * config.heartbeat_interval)
-        before = proxy.count
+        proxy.counts.clear()
         await asyncio.sleep(secs)
-        count = proxy.count - before
+        counts = proxy.counts.copy()
         if idling.done():
             await idling
         idling.cancel()
         await asyncio.wait([idling])
-    return count / (secs / config.poll_interval)
+    polls = secs / config.poll_interval
+    note = "; ".join(f"{count / polls:.2f} x {text}" for text, count in counts.most_common())
+    return Measured(figure=counts.total() / polls, note=note)
 
 
 def _loops(dsn: str, start: float) -> float:
