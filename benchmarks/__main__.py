@@ -24,6 +24,7 @@ from benchmarks import (
     memory,
     notify,
     payloads,
+    plots,
     processes,
     reporting,
     snapshot,
@@ -68,6 +69,8 @@ def main() -> None:
     console.print(reporting.table(results))
     for note in reporting.notes(results):
         console.print(note, highlight=False)
+    for path in plots.draw(results, options.plots) if options.plots else ():
+        console.print(f"plot: {path}", highlight=False)
     if options.json:
         report = reporting.as_json(results, _command(names, options), settings)
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -95,6 +98,7 @@ def _options() -> argparse.Namespace:
         "--largest", type=_positive, default=1_000_000, help="how many rows growth goes up to (default: 1000000)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="where to put a plot of each curve")
     options = parser.parse_args()
     if options.jobs is not None and options.jobs < FEWEST_JOBS:
         parser.error(f"--jobs must be {FEWEST_JOBS} or more: fewer are drained in too few batches to be measured")

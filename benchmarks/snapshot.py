@@ -26,9 +26,9 @@ _TAKE = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class"
 def cases(sizes: Sizes) -> Iterable[Case]:
     """One case, with the rate over time as its trace."""
     yield Case(
-        name="drain under an old snapshot, its end",
+        name="drain under an old snapshot, last part",
         unit=JOBS_PER_SEC,
-        beside="no snapshot",
+        beside="without",
         sides=Apart(
             floor=Side(prepare=drain.load_ours, measure=drain_freely),
             ours=Side(prepare=drain.load_ours, measure=drain_under_snapshot),
