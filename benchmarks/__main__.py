@@ -32,6 +32,7 @@ from benchmarks import (
     waiting,
 )
 from benchmarks.measuring import Sizes, measure
+from benchmarks.peers import cases as peers
 
 SCENARIOS = {
     "drain": drain.cases,
@@ -57,9 +58,11 @@ def main() -> None:
     options = _options()
     # In a file, the table keeps its width.
     console = Console(width=None if sys.stdout.isatty() else 120)
-    names = list(dict.fromkeys(options.scenario)) or list(SCENARIOS)
+    names = _names(options)
     sizes = Sizes(jobs=options.jobs, largest=options.largest)
     cases = chain.from_iterable(SCENARIOS[name](sizes) for name in names)
+    if options.peers:
+        cases = chain(cases, peers.cases(sizes))
     try:
         with databases.server(options.dsn) as server, databases.scratch_database(server) as dsn:
             settings = databases.settings(dsn)
@@ -76,6 +79,11 @@ def main() -> None:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
+def _names(options: argparse.Namespace) -> list[str]:
+    """The scenarios that are asked for: all, unless some are named, or peers are all that is asked for."""
+    return list(dict.fromkeys(options.scenario)) or ([] if options.peers else list(SCENARIOS))
+
+
 def _tell(console: Console, what: str, value: float) -> None:
     console.print(f"{what}: {reporting.figure(value)}", style="dim", highlight=False)
 
@@ -85,6 +93,8 @@ def _command(names: list[str], options: argparse.Namespace) -> str:
     command = ["python", "-m", "benchmarks", *names, "--rounds", str(options.rounds), "--largest", str(options.largest)]
     if options.jobs:
         command += ["--jobs", str(options.jobs)]
+    if options.peers:
+        command.append("--peers")
     return shlex.join(command)
 
 
@@ -99,6 +109,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="where to put a plot of each curve")
+    parser.add_argument("--peers", action="store_true", help="measure other queues beside ours, in own environments")
     options = parser.parse_args()
     if options.jobs is not None and options.jobs < FEWEST_JOBS:
         parser.error(f"--jobs must be {FEWEST_JOBS} or more: fewer are drained in too few batches to be measured")

@@ -21,6 +21,8 @@ from pgwerk import Werk
 TURNS = 20
 CALLS = 100
 """In each turn of each side; the first ones, which find everything cold, are not counted."""
+PEER_TURNS = 5
+"""Of ours, where a peer has turns of its own."""
 WARM_UP = 20
 POOL_SIZE = 4
 TARGET = 1.5
@@ -61,6 +63,12 @@ async def insert_and_enqueue(dsn: str, *, synchronous_commit: str) -> list[tuple
             await app.enqueue(noop)
 
         return [(await _p50_ms(insert), await _p50_ms(enqueue)) for _ in range(TURNS)]
+
+
+async def enqueue_p50(dsn: str) -> float:
+    """Enqueue through the client's own pool, one after the other."""
+    async with Werk(dsn, pool_size=POOL_SIZE) as app:
+        return median([await _p50_ms(lambda: app.enqueue(noop)) for _ in range(PEER_TURNS)])
 
 
 async def _p50_ms(call: Callable[[], Awaitable[Any]]) -> float:

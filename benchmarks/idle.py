@@ -16,16 +16,14 @@ heartbeat interval.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from benchmarks import drain, tables
+from benchmarks import drain, spawning, tables
 from benchmarks.measuring import Apart, Case, Measured, Side, Sizes, Unit
 from benchmarks.proxies import counting_proxy
 from pgwerk import AsyncWorker, Werk, WerkConfig
@@ -169,7 +167,7 @@ async def _take_time(idle: Idle, dsn: str, start: float) -> float:
 async def _percent(take_time: Callable[[str, float], float], dsn: str) -> float:
     """Per cent of one core, over all processes and the server."""
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with spawning.pool(PROCESSES) as pool:
         start = time.monotonic() + START_SECS
         clients = [loop.run_in_executor(pool, take_time, dsn, start) for _ in range(PROCESSES)]
         async with await tables.connect(dsn) as connection:

@@ -10,18 +10,16 @@ and a caller that inserts and notifies with one statement.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import random
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from statistics import quantiles
 from typing import Any
 from uuid import uuid4
 
 from psycopg.types.json import Jsonb
 
-from benchmarks import drain, tables
+from benchmarks import drain, spawning, tables
 from benchmarks.handlers import stamped, started
 from benchmarks.measuring import MILLISECONDS, Apart, Case, Side, Sizes
 from pgwerk import AsyncWorker, Werk
@@ -97,7 +95,7 @@ async def work(dsn: str, *, percent: int) -> float:
 
 
 async def _in_other_process(enqueue_all: Callable[[str], dict[int, float]], dsn: str) -> dict[int, float]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+    with spawning.pool() as process:
         return await asyncio.get_running_loop().run_in_executor(process, enqueue_all, dsn)
 
 

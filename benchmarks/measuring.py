@@ -14,13 +14,13 @@ is measured in short turns in one process, so that both sides of a pair see the 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from statistics import median
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
+
+from benchmarks import spawning
 
 Step: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 """A module-level coroutine function that takes a DSN and the parameters of the case."""
@@ -250,7 +250,7 @@ def measure(cases: Iterable[Case], dsn: str, rounds: int, progress: Callable[[st
 
 def in_own_process(step: Step, dsn: str, params: Mapping[str, Any]) -> Any:
     """Run a step in a fresh interpreter, and return what it returns."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+    with spawning.pool() as process:
         return process.submit(_run, step, dsn, dict(params)).result()
 
 

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeAlias
 
 from psycopg.conninfo import make_conninfo
 
-from benchmarks import enqueue_one, rows, tables
+from benchmarks import enqueue_one, rows, spawning, tables
 from benchmarks.handlers import noop
 from benchmarks.measuring import Apart, Case, Side, Sizes, Unit
 from benchmarks.processes import workers
@@ -131,7 +129,7 @@ async def _workers(dsn: str, count: int) -> AsyncIterator[None]:
 async def _rate(enqueue_some: Callable[[str, float], int], dsn: str) -> float:
     """Calls a second, over all processes."""
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with spawning.pool(PROCESSES) as pool:
         start = time.monotonic() + START_SECS
         counts = [loop.run_in_executor(pool, enqueue_some, dsn, start) for _ in range(PROCESSES)]
         return sum(await asyncio.gather(*counts)) / SECS

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Iterable
 from multiprocessing.process import BaseProcess
 
-from benchmarks import drain, pace, rows, tables
+from benchmarks import drain, pace, rows, spawning, tables
 from benchmarks.handlers import noop
 from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side, Sizes
 from benchmarks.rows import Writer
@@ -65,8 +64,8 @@ async def _drain(dsn: str, jobs: int, processes: int) -> float:
 @contextlib.asynccontextmanager
 async def workers(dsn: str, processes: int, poll_interval: float = POLL_SECS) -> AsyncIterator[None]:
     """So many worker processes, ready for work."""
-    context = multiprocessing.get_context("spawn")
-    started: list[BaseProcess] = [context.Process(target=_work, args=(dsn, poll_interval)) for _ in range(processes)]
+    process_of = spawning.CONTEXT.Process
+    started: list[BaseProcess] = [process_of(target=_work, args=(dsn, poll_interval)) for _ in range(processes)]
     for process in started:
         process.start()
     try:
@@ -85,6 +84,7 @@ async def workers(dsn: str, processes: int, poll_interval: float = POLL_SECS) ->
 
 
 def _work(dsn: str, poll_interval: float) -> None:
+    spawning.end_with_parent()
     asyncio.run(_run_worker(dsn, poll_interval))
 
 
