@@ -63,10 +63,11 @@ def main() -> None:
     cases = chain.from_iterable(SCENARIOS[name](sizes) for name in names)
     if options.peers:
         cases = chain(cases, peers.cases(sizes))
+    wanted = (case for case in cases if options.only in case.name)
     try:
         with databases.server(options.dsn) as server, databases.scratch_database(server) as dsn:
             settings = databases.settings(dsn)
-            results = list(measure(cases, dsn, options.rounds, lambda what, value: _tell(console, what, value)))
+            results = list(measure(wanted, dsn, options.rounds, lambda what, value: _tell(console, what, value)))
     except psycopg.OperationalError as error:
         sys.exit(f"cannot measure: {error}")
     console.print(reporting.table(results))
@@ -95,12 +96,15 @@ def _command(names: list[str], options: argparse.Namespace) -> str:
         command += ["--jobs", str(options.jobs)]
     if options.peers:
         command.append("--peers")
+    if options.only:
+        command += ["--only", options.only]
     return shlex.join(command)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure pgwerk, and beside it a floor.")
     parser.add_argument("scenario", nargs="*", type=_scenario, help=f"{', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only the cases with this in their name")
     parser.add_argument("--dsn", help="a server to make a database on (default: PGWERK_TEST_DSN, or an embedded one)")
     parser.add_argument("--rounds", type=_positive, default=5, help="how often each side is measured (default: 5)")
     parser.add_argument("--jobs", type=_positive, help="how many jobs a drain is of (default: 20000, or 50000)")
