@@ -1,7 +1,7 @@
 """Procrastinate, with its asyncio connector; `concurrency` is the concurrency, all else is as it is by default.
 
-So is the size of its pool: with 20 connections in place of 4 it was no faster. Jobs that have ended are kept, with their
-events; it keeps no results.
+So is the size of its pool: with 20 connections in place of 4 it was no faster. Jobs that have ended are kept, with
+their events; it keeps no results.
 """
 
 from __future__ import annotations
