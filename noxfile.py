@@ -98,8 +98,8 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure; `-- ARGUMENTS` go to the benchmarks."""
-    session.install(".[cli,embedded]")
+    """Measure; `-- ARGUMENTS` go to the benchmarks; `-- --peers` measures other queues beside ours."""
+    session.install(".[bench,cli,embedded]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

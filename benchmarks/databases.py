@@ -33,7 +33,8 @@ def server(dsn: str | None) -> Iterator[str]:
         yield given
     else:
         # Durable, as people run theirs: what a throw-away server is spared is a part of what they pay.
-        with EmbeddedPostgres(settings={"fsync": "on"}) as embedded:
+        # A hundred workers have several connections each.
+        with EmbeddedPostgres(settings={"fsync": "on", "max_connections": 800}) as embedded:
             yield embedded.dsn
 
 

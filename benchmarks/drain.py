@@ -14,9 +14,10 @@ from uuid import uuid4
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side
+from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side, Sizes
 from pgwerk import AsyncWorker, EnqueueParams, Werk
 
+JOBS = 20_000
 CONCURRENCIES = (10, 100, 500)
 TARGETS = {100: 0.4}
 
@@ -25,7 +26,7 @@ _LOAD = f"""
     SELECT i.id, %(function)s, 'default', 'queued', 0, statement_timestamp(), %(payload)s
     FROM unnest(%(ids)b::uuid[]) AS i (id)
 """
-_CLAIM = f"""
+CLAIM = f"""
     UPDATE {tables.FLOOR_JOBS} j
     SET status = 'active', worker_id = %(worker_id)s, attempts = attempts + 1, started_at = statement_timestamp()
     FROM (
@@ -39,7 +40,7 @@ _CLAIM = f"""
     WHERE j.id = picked.id
     RETURNING j.id, j.function, j.payload, j.attempts
 """
-_SETTLE = f"""
+SETTLE = f"""
     WITH settled AS (
         UPDATE {tables.FLOOR_JOBS} j
         SET status = 'complete', result = i.result, completed_at = statement_timestamp()
@@ -63,7 +64,7 @@ _RATE = """
 """
 
 
-def cases(jobs: int) -> Iterable[Case]:
+def cases(sizes: Sizes) -> Iterable[Case]:
     """One for each concurrency."""
     for concurrency in CONCURRENCIES:
         yield Case(
@@ -73,7 +74,7 @@ def cases(jobs: int) -> Iterable[Case]:
                 floor=Side(prepare=load_floor, measure=drain_floor),
                 ours=Side(prepare=load_ours, measure=drain_ours),
             ),
-            params={"jobs": jobs, "concurrency": concurrency},
+            params={"jobs": sizes.jobs or JOBS, "concurrency": concurrency},
             target=TARGETS.get(concurrency),
         )
 
@@ -102,13 +103,13 @@ async def drain_floor(dsn: str, *, jobs: int, concurrency: int) -> float:
     async with await tables.connect(dsn) as connection, connection.cursor(binary=True) as cursor:
         await connection.execute(tables.PLANNER)
         while True:
-            await cursor.execute(_CLAIM, {"worker_id": worker_id, "limit": concurrency}, prepare=True)
+            await cursor.execute(CLAIM, {"worker_id": worker_id, "limit": concurrency}, prepare=True)
             claimed = await cursor.fetchall()
             if not claimed:
                 break
             ids = [row[0] for row in claimed]
             results = [json.dumps(None) for _ in claimed]
-            await cursor.execute(_SETTLE, {"ids": ids, "results": results, "worker_id": worker_id}, prepare=True)
+            await cursor.execute(SETTLE, {"ids": ids, "results": results, "worker_id": worker_id}, prepare=True)
     return await _rate(dsn, jobs, {"jobs": tables.FLOOR_JOBS, "executions": tables.FLOOR_EXECUTIONS})
 
 
@@ -119,11 +120,18 @@ async def drain_ours(dsn: str, *, jobs: int, concurrency: int) -> float:
     return await _rate(dsn, jobs, {"jobs": tables.OUR_JOBS, "executions": tables.OUR_EXECUTIONS})
 
 
-async def _rate(dsn: str, jobs: int, names: dict[str, str]) -> float:
-    """Jobs per second; an error if any is not complete, or was not remembered."""
+async def check(dsn: str, jobs: int, names: dict[str, str] | None = None) -> None:
+    """Raise an error unless so many jobs are complete, with results and history; ours by default."""
+    names = names or {"jobs": tables.OUR_JOBS, "executions": tables.OUR_EXECUTIONS}
     async with await tables.connect(dsn) as connection:
         found: Any = await (await connection.execute(_CHECK.format(**names).encode())).fetchone()
         if found != (jobs, jobs):
             raise RuntimeError(f"of {jobs} jobs and as many executions, {found} are complete in {names}")
+
+
+async def _rate(dsn: str, jobs: int, names: dict[str, str]) -> float:
+    """Jobs per second; an error if any is not complete, or was not remembered."""
+    await check(dsn, jobs, names)
+    async with await tables.connect(dsn) as connection:
         rate: Any = await (await connection.execute(_RATE.format(**names).encode())).fetchone()
         return float(rate[0])

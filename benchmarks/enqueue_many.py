@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side
+from benchmarks.measuring import JOBS_PER_SEC, Apart, Case, Side, Sizes
 from pgwerk import EnqueueParams, Werk
 
 BATCH = 10_000
@@ -24,7 +24,7 @@ INSERT = f"""
 """
 
 
-def cases(jobs: int) -> Iterable[Case]:  # noqa: ARG001 - the size of the batch is what is measured
+def cases(sizes: Sizes) -> Iterable[Case]:  # noqa: ARG001 - the size of the batch is what is measured
     """One case: a batch that still is one statement of ours."""
     yield Case(
         name=f"enqueue many ({BATCH:,})",

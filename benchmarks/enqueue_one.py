@@ -15,12 +15,14 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import MILLISECONDS, Case, InTurns
+from benchmarks.measuring import MILLISECONDS, Case, InTurns, Sizes
 from pgwerk import Werk
 
 TURNS = 20
 CALLS = 100
 """In each turn of each side; the first ones, which find everything cold, are not counted."""
+PEER_TURNS = 5
+"""Of ours, where a peer has turns of its own."""
 WARM_UP = 20
 POOL_SIZE = 4
 TARGET = 1.3
@@ -31,7 +33,7 @@ INSERT = f"""
 """
 
 
-def cases(jobs: int) -> Iterable[Case]:  # noqa: ARG001 - each call is one of many anyway
+def cases(sizes: Sizes) -> Iterable[Case]:  # noqa: ARG001 - each call is one of many anyway
     """The median over many calls, one after the other."""
     for name, synchronous_commit in (("enqueue one, p50", "on"), ("enqueue one, no wait for the disk", "off")):
         yield Case(
@@ -61,6 +63,12 @@ async def insert_and_enqueue(dsn: str, *, synchronous_commit: str) -> list[tuple
             await app.enqueue(noop)
 
         return [(await _p50_ms(insert), await _p50_ms(enqueue)) for _ in range(TURNS)]
+
+
+async def enqueue_p50(dsn: str) -> float:
+    """Enqueue through the client's own pool, one after the other."""
+    async with Werk(dsn, pool_size=POOL_SIZE) as app:
+        return median([await _p50_ms(lambda: app.enqueue(noop)) for _ in range(PEER_TURNS)])
 
 
 async def _p50_ms(call: Callable[[], Awaitable[Any]]) -> float:

@@ -24,10 +24,13 @@ def table(results: Sequence[Result]) -> Table:
     """A row for each case, with medians."""
     shown = Table(
         box=None,
-        caption="medians; the ratio is that of ours to the floor just before it, with its middle half",
+        caption=(
+            "medians; the floor is what stands under beside; the ratio is that of ours to the floor just before it, "
+            "with its middle half; a target with a unit is one for our figure"
+        ),
         caption_justify="left",
     )
-    for heading in ("case", "unit"):
+    for heading in ("case", "unit", "beside"):
         shown.add_column(heading, no_wrap=True)
     for heading in ("floor", "ours", "ratio", "half", "target"):
         shown.add_column(heading, justify="right", no_wrap=True)
@@ -35,13 +38,19 @@ def table(results: Sequence[Result]) -> Table:
         shown.add_row(
             result.case.name,
             result.case.unit.name,
+            result.case.beside,
             figure(median(result.floor)),
             figure(median(result.ours)),
-            f"{result.ratio:.2f}",
+            "" if result.ratio is None else f"{result.ratio:.2f}",
             _middle_half(result.ratios),
-            _target(result),
+            _targets(result),
         )
     return shown
+
+
+def notes(results: Sequence[Result]) -> list[str]:
+    """What the table does not say, a line for each."""
+    return [f"{result.case.name}: {note}" for result in results for note in result.notes]
 
 
 def as_json(results: Sequence[Result], command: str, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -58,11 +67,20 @@ def as_json(results: Sequence[Result], command: str, settings: Mapping[str, str]
             {
                 "name": result.case.name,
                 "unit": result.case.unit.name,
+                "beside": result.case.beside,
+                "params": dict(result.case.params),
                 "floor": result.floor,
                 "ours": result.ours,
                 "ratio": result.ratio,
                 "target": result.case.target,
-                "reached": result.is_reached,
+                "reaches_target": result.reaches_target,
+                "aim": result.case.aim,
+                "reaches_aim": result.reaches_aim,
+                "notes": result.notes,
+                "traces": {
+                    "floor": [floor.trace for floor, _ in result.pairs if floor.trace],
+                    "ours": [ours.trace for _, ours in result.pairs if ours.trace],
+                },
             }
             for result in results
         ],
@@ -70,14 +88,22 @@ def as_json(results: Sequence[Result], command: str, settings: Mapping[str, str]
 
 
 def _middle_half(ratios: Sequence[float]) -> str:
-    if len(ratios) == 1:
+    if len(ratios) < 2:
         return ""
     lower, _, upper = quantiles(ratios, n=4, method="inclusive")
     return f"{lower:.2f}-{upper:.2f}"
 
 
-def _target(result: Result) -> str:
-    if result.case.target is None:
-        return ""
-    sign = ">=" if result.case.unit.more_is_better else "<="
-    return f"{sign} {result.case.target:.2f} {'yes' if result.is_reached else 'NO'}"
+def _targets(result: Result) -> str:
+    case = result.case
+    sign = ">=" if case.unit.more_is_better else "<="
+    shown = []
+    if case.target is not None:
+        shown.append(f"{sign} {case.target:.2f} {_yes_or_no(result.reaches_target)}")
+    if case.aim is not None:
+        shown.append(f"{sign} {case.aim:g} {case.unit.name} {_yes_or_no(result.reaches_aim)}")
+    return "\n".join(shown)
+
+
+def _yes_or_no(is_reached: bool | None) -> str:
+    return "yes" if is_reached else "NO"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -18,6 +19,7 @@ from pgwerk import Werk
 
 FLOOR_JOBS = "floor.jobs"
 FLOOR_EXECUTIONS = "floor.executions"
+OUR_SCHEMA = "pgwerk"
 OUR_JOBS = "pgwerk._pgwerk_jobs"
 OUR_EXECUTIONS = "pgwerk._pgwerk_executions"
 
@@ -64,16 +66,30 @@ async def connect(dsn: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
     return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
 
 
+async def value(connection: psycopg.AsyncConnection[Any], query: str) -> Any:
+    """The one value of a query's one row."""
+    row = await (await connection.execute(query.encode())).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def drop(dsn: str, *schemas: str) -> None:
+    """Drop schemas with all that is in them, by default those of both sides."""
+    names = ", ".join(schemas or ("floor", OUR_SCHEMA))
+    async with await connect(dsn) as connection:
+        await connection.execute(f"DROP SCHEMA IF EXISTS {names} CASCADE".encode())
+
+
 async def empty_floor(dsn: str, **_: object) -> None:
     """Make the floor's tables anew."""
-    await _drop(dsn)
+    await drop(dsn)
     async with await connect(dsn) as connection:
         await connection.execute(_FLOOR)
 
 
 async def empty_ours(dsn: str, **_: object) -> None:
     """Make our tables anew."""
-    await _drop(dsn)
+    await drop(dsn)
     await add_ours(dsn)
 
 
@@ -96,8 +112,3 @@ def new_ids(count: int) -> list[UUID]:
 def arguments() -> Jsonb:
     """The payload of a call without arguments, serialized when it is sent."""
     return Jsonb({"args": [], "kwargs": {}})
-
-
-async def _drop(dsn: str) -> None:
-    async with await connect(dsn) as connection:
-        await connection.execute("DROP SCHEMA IF EXISTS floor, pgwerk CASCADE")

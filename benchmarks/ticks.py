@@ -17,7 +17,7 @@ import psycopg
 
 from benchmarks import tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import MILLISECONDS, Apart, Case, Side
+from benchmarks.measuring import MILLISECONDS, Apart, Case, Side, Sizes
 from pgwerk import AsyncWorker, CronScheduler, Werk
 
 TICKS = 8
@@ -32,10 +32,11 @@ _INSERT = f"""
     SELECT pg_notify('{CHANNEL}', '')
 """
 _CLAIM = f"UPDATE {tables.FLOOR_JOBS} SET status = 'active', started_at = clock_timestamp() WHERE status = 'queued'"
+_COMPLETE = f"SELECT count(*) FROM {tables.OUR_JOBS} WHERE status = 'complete'"
 _LATE = "SELECT extract(epoch FROM started_at - scheduled_at)::float8 * 1000 FROM {} WHERE started_at IS NOT NULL"
 
 
-def cases(jobs: int) -> Iterable[Case]:  # noqa: ARG001 - a tick is a second, whatever is asked for
+def cases(sizes: Sizes) -> Iterable[Case]:  # noqa: ARG001 - a tick is a second, whatever is asked for
     """With a connection for each tick, which is the default, and with a pool."""
     for pool_size, name in ((None, "tick to start, p50"), (2, "tick to start, p50, with a pool")):
         yield Case(
@@ -61,7 +62,7 @@ async def sleep_and_insert(dsn: str, *, pool_size: int | None) -> float:  # noqa
         async with await tables.connect(dsn) as claimer:
             claiming = asyncio.ensure_future(claim())
             for _ in range(TICKS):
-                now = await _value(connection, _NOW)
+                now = await tables.value(connection, _NOW)
                 tick = now.replace(microsecond=0) + timedelta(seconds=1)
                 await asyncio.sleep((tick - now).total_seconds())
                 await connection.execute(_INSERT, [tick], prepare=True)
@@ -76,17 +77,11 @@ async def schedule(dsn: str, *, pool_size: int | None) -> float:
         scheduler.register(noop, cron="* * * * * *", name="each second")
         worker = AsyncWorker(app, scheduler=scheduler, poll_interval=1000, handle_signals=False)
         working = asyncio.ensure_future(worker.run())
-        while await _value(connection, f"SELECT count(*) FROM {tables.OUR_JOBS} WHERE status = 'complete'") < TICKS:
+        while await tables.value(connection, _COMPLETE) < TICKS:
             await asyncio.sleep(0.2)
         worker.stop()
         await working
         return await _late(connection, tables.OUR_JOBS)
-
-
-async def _value(connection: psycopg.AsyncConnection[Any], query: str) -> Any:
-    row = await (await connection.execute(query.encode())).fetchone()
-    assert row is not None
-    return row[0]
 
 
 async def _late(connection: psycopg.AsyncConnection[Any], jobs: str) -> float:

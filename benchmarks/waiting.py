@@ -20,7 +20,7 @@ import psycopg
 
 from benchmarks import drain, enqueue_many, tables
 from benchmarks.handlers import noop
-from benchmarks.measuring import JOBS_PER_SEC, MILLISECONDS, Apart, Case, Side
+from benchmarks.measuring import JOBS_PER_SEC, MILLISECONDS, Apart, Case, Side, Sizes
 from pgwerk import AsyncWorker, EnqueueParams, Werk
 from pgwerk._sql import Names
 
@@ -49,7 +49,7 @@ _READ = f"SELECT id, status, result, completed_at FROM {tables.FLOOR_JOBS} WHERE
 _AWAITED = f"SELECT count(*) FROM {tables.OUR_JOBS} WHERE awaited AND completed_at IS NULL"
 
 
-def cases(jobs: int) -> Iterable[Case]:
+def cases(sizes: Sizes) -> Iterable[Case]:
     """One waiter with a pool and without, many at once, and `map`."""
     for waiters, pool_size, name in (
         (1, POOL_SIZE, "wait for one, p50"),
@@ -73,7 +73,7 @@ def cases(jobs: int) -> Iterable[Case]:
             floor=Side(prepare=tables.empty_floor, measure=insert_drain_read),
             ours=Side(prepare=tables.empty_ours, measure=map_jobs),
         ),
-        params={"jobs": jobs},
+        params={"jobs": sizes.jobs or drain.JOBS},
     )
 
 
