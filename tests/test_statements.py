@@ -47,6 +47,7 @@ def test_every_statement_is_used() -> None:
     )
     assert set(STATEMENTS) == named
     texts = "\n".join((FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in STATEMENTS)
+    texts += (FOLDER / "__init__.py").read_text(encoding="utf-8")  # variants put one in the place of another
     assert FRAGMENTS
     assert [] == [name for name in FRAGMENTS if f"{{{Path(name).name}}}" not in texts]
 
@@ -55,6 +56,14 @@ def test_every_statement_is_used() -> None:
 async def test_statement_is_valid(name: str, dsn: str) -> None:
     """The server understands each statement, for names that need quoting."""
     async with Werk(dsn, schema="Valid %s {x}", prefix='a "b" %') as app:
+        statements = Statements(Names(app.config.schema, app.config.prefix))
+    await check_is_valid(statements[name].decode(), dsn)
+
+
+@pytest.mark.parametrize("name", ["claim_from_head", "turn_over_from_head", "look_in_turns", "list_newest_jobs"])
+async def test_variant_is_valid(name: str, dsn: str) -> None:
+    """The server understands statements that share a file with another one as well."""
+    async with Werk(dsn) as app:
         statements = Statements(Names(app.config.schema, app.config.prefix))
     await check_is_valid(statements[name].decode(), dsn)
 

@@ -90,8 +90,7 @@ def test_the_memory_killer_is_named(tmp_path: Path) -> None:
 
 def test_memory_is_kept_whatever_comes_of_a_run() -> None:
     """What an attempt took of memory stays with it when the worker has the last word about it."""
-    claimed = Claimed([1 if name == "attempts" else None for name in JOB_COLUMNS])
-    claimed.row[JOB_COLUMNS.index("max_attempts")] = 1  # type: ignore[index]
+    claimed = Claimed([1 if name in ("attempts", "max_attempts") else None for name in JOB_COLUMNS])
     attempts = Attempts(JSONSerializer(), None)  # type: ignore[arg-type]
     ran = Attempted(given_back(), Stopped(), 17)
     for reason in (None, *Interruption):

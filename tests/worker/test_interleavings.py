@@ -236,7 +236,7 @@ async def test_key_is_handed_on_while_a_duplicate_is_inserted(app: Werk, tables:
     await enqueued(app, _key="k", _repeat=Repeat(times=1))
     worker = await tables.connect()
     (claimed,) = await tables.claimer().claim(worker, 1)
-    settlement = Settlement(claimed.id, claimed.worker_id, claimed.attempts, after_success(claimed, "1"))
+    settlement = Settlement.of(claimed, after_success(claimed, "1"))
     async with worker.transaction():
         await tables.sender.rows(worker, "settle", **settle_params([settlement]))
         inserting = asyncio.create_task(app.enqueue(handlers.echo, _key="k"))

@@ -62,7 +62,7 @@ async def activate(tables: Tables, job_ids: Iterable[str], worker_id: str) -> No
 def success(claimed: Claimed) -> Settlement:
     """The settlement of an attempt that has succeeded."""
     outcome = Outcome(status=JobStatus.Complete, execution=ExecutionStatus.Complete)
-    return Settlement(claimed.id, claimed.worker_id, claimed.attempts, outcome)
+    return Settlement.of(claimed, outcome)
 
 
 def ids(claimed: Iterable[Claimed]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import psycopg
@@ -14,8 +14,8 @@ from tests import handlers
 
 from pgwerk import AsyncWorker, EnqueueParams, JobStatus, JSONSerializer, Retry, Werk
 from pgwerk._async.connections import Connection
-from pgwerk._core.claimed import Claimed
-from pgwerk.worker.claiming import Claimer
+from pgwerk._core.inserts import Settlement
+from pgwerk.worker.claiming import Claimer, Turn
 
 DEADLINE = 30
 
@@ -52,8 +52,8 @@ async def burst(app: Werk, **options: Any) -> None:
 class CutOff(Claimer):
     """Claims, but the worker is cancelled before it gets the answer."""
 
-    async def claim(self, connection: Connection, limit: int) -> list[Claimed]:
-        await super().claim(connection, limit)
+    async def turn_over(self, connection: Connection, limit: int, ends: Sequence[Settlement] = ()) -> Turn:
+        await super().turn_over(connection, limit, ends)
         raise asyncio.CancelledError
 
 
@@ -72,11 +72,11 @@ async def test_jobs_that_were_claimed_but_never_started_are_given_back(
     """A worker that is stopped while it claims, with no time left, gives back what it has just claimed."""
 
     class Stopping(Claimer):
-        async def claim(self, connection: Connection, limit: int) -> list[Claimed]:
-            claimed = await super().claim(connection, limit)
+        async def turn_over(self, connection: Connection, limit: int, ends: Sequence[Settlement] = ()) -> Turn:
+            turn = await super().turn_over(connection, limit, ends)
             worker.stop()
             await asyncio.sleep(0)
-            return claimed
+            return turn
 
     await app.enqueue_many([EnqueueParams(handlers.hang) for _ in range(5)])
     monkeypatch.setattr("pgwerk.worker.engine.Claimer", Stopping)

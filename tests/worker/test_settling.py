@@ -50,7 +50,7 @@ async def bench(dsn: str, request: pytest.FixtureRequest) -> AsyncIterator[Bench
 
 
 def succeeded(claimed: Claimed, result: str = "1") -> Settlement:
-    return Settlement(claimed.id, claimed.worker_id, claimed.attempts, after_success(claimed, result))
+    return Settlement.of(claimed, after_success(claimed, result))
 
 
 def failed(claimed: Claimed) -> Settlement:

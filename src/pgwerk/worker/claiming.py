@@ -140,7 +140,11 @@ class Claimer:
         """Whether a claim can settle something on the way."""
         return len(self._queues) == 1
 
-    async def claim(self, connection: Connection, limit: int, ends: Sequence[Settlement] = ()) -> Turn:
+    async def claim(self, connection: Connection, limit: int) -> list[Claimed]:
+        """Claim up to so many jobs, the best ones first."""
+        return (await self.turn_over(connection, limit)).claimed
+
+    async def turn_over(self, connection: Connection, limit: int, ends: Sequence[Settlement] = ()) -> Turn:
         """Claim up to so many jobs, the best ones first, and settle plain ends on the way.
 
         Args:
@@ -159,17 +163,17 @@ class Claimer:
     async def _claim_ungrouped(self, connection: Connection, limit: int, ends: Sequence[Settlement]) -> Turn:
         turn = Turn()
         if self._head.is_near(time.monotonic()):
-            await self._turn_over(connection, turn, limit, ends, self._head.params())
+            await self._send(connection, turn, limit, ends, self._head.params())
             ends = ()
         left = limit - len(turn.claimed)
         if left:
             began = time.monotonic()
-            await self._turn_over(connection, turn, left, ends, None)
+            await self._send(connection, turn, left, ends, None)
             self._head.was_left(time.monotonic() - began, is_exhausted=len(turn.claimed) < limit)
         self._head.move(turn.claimed)
         return turn
 
-    async def _turn_over(
+    async def _send(
         self,
         connection: Connection,
         turn: Turn,

@@ -352,7 +352,7 @@ class Engine:
         turn: Turn | None = None
         ends = self._settler.lend() if self._lends else []
         try:
-            turn = await self._claimer.claim(connection, limit, ends)
+            turn = await self._claimer.turn_over(connection, limit, ends)
             self._lends = self._claimer.settles
             return turn.claimed
         finally:
