@@ -60,7 +60,9 @@ async def test_statement_is_valid(name: str, dsn: str) -> None:
     await check_is_valid(statements[name].decode(), dsn)
 
 
-@pytest.mark.parametrize("name", ["claim_from_head", "turn_over_from_head", "look_in_turns", "list_newest_jobs"])
+@pytest.mark.parametrize(
+    "name", ["claim_from_head", "turn_over_from_head", "claim_in_turns", "turn_over_in_turns", "list_newest_jobs"]
+)
 async def test_variant_is_valid(name: str, dsn: str) -> None:
     """The server understands statements that share a file with another one as well."""
     async with Werk(dsn) as app:

@@ -28,32 +28,31 @@ LOST = Retry(max=50)
 
 # What a worker with such jobs sends in the course of a few seconds. Which of it is seen is checked.
 OF_WORKERS = (
-    *("claim_ungrouped", "count_ready", "begin"),
-    *("look", "commit after look", "claim_looked", "commit after claim_looked"),
+    *("claim_ungrouped", "count_ready", "begin", "claim_best", "turn_over_ungrouped", "turn_over_best"),
     *("lock_strays", "commit after lock_strays", "lock_orphans", "commit after lock_orphans"),
-    *("settle", "find_children", "judge_waiting", "release"),
+    *("settle", "settle_complete", "find_children", "judge_waiting", "release"),
     *("heartbeat", "ping", "find_unwanted", "take_callbacks", "promote_due"),
     *("remove_lost_workers", "find_expired", "find_late", "find_waiting"),
 )
 # What its connections begin with: each time there is a new worker. What the client has to say before is not among it:
 # when that fails, the worker does not start, as is documented.
 AT_START = ("set", "listen", "notify")
-OF_CLIENTS = ("enqueue_one", "enqueue")
+OF_CLIENTS = ("enqueue_one", "enqueue", "enqueue_ready")
 
 # In short: some of each kind, at the statements where it hurts most.
 SAMPLE = (
-    Fault("settle", Kind.STALL, Side.REQUEST, LONGER_SECS),
+    Fault("settle_complete", Kind.STALL, Side.REQUEST, LONGER_SECS),
     Fault("heartbeat", Kind.STALL, Side.ANSWER, LONGER_SECS),
-    Fault("claim_looked", Kind.HALF_OPEN, Side.REQUEST, LONGER_SECS),
+    Fault("claim_best", Kind.HALF_OPEN, Side.REQUEST, LONGER_SECS),
     Fault("release", Kind.RESET, Side.REQUEST),
     # More than once, because what one of them hits may be no more than a retry.
-    *4 * (Fault("settle", Kind.RESET, Side.ANSWER),),
+    *4 * (Fault("settle_complete", Kind.RESET, Side.ANSWER),),
     # What is claimed by these is known to nobody, and the worker keeps its lease from here on.
-    Fault("commit after claim_looked", Kind.RESET, Side.ANSWER),
+    Fault("turn_over_best", Kind.RESET, Side.ANSWER),
     Fault("claim_ungrouped", Kind.RESET, Side.ANSWER, least=WITH_ROWS),
 )
 SAMPLE_AT_START = (Fault("listen", Kind.HALF_OPEN, Side.ANSWER, LONGER_SECS),)
-SAMPLE_OF_CLIENTS = (Fault("enqueue_one", Kind.RESET, Side.ANSWER), Fault("enqueue", Kind.RESET, Side.REQUEST))
+SAMPLE_OF_CLIENTS = (Fault("enqueue_one", Kind.RESET, Side.ANSWER), Fault("enqueue_ready", Kind.RESET, Side.REQUEST))
 SAMPLES: tuple[Sequence[Fault], ...] = (SAMPLE, SAMPLE_OF_CLIENTS, SAMPLE_AT_START)
 STATEMENTS = (OF_WORKERS, OF_CLIENTS, AT_START)
 

@@ -35,14 +35,14 @@ OPTIONS: dict[str, Any] = {
 # At what these connections do most of the time.
 SHORT = (
     Fault("claim_ungrouped", Kind.HALF_OPEN, Side.REQUEST),
-    Fault("settle", Kind.HALF_OPEN, Side.ANSWER),
+    Fault("settle_complete", Kind.HALF_OPEN, Side.ANSWER),
     Fault("heartbeat", Kind.HALF_OPEN, Side.REQUEST),
 )
 MORE = (
     Fault("claim_ungrouped", Kind.HALF_OPEN, Side.ANSWER),
     Fault("promote_due", Kind.HALF_OPEN, Side.REQUEST),
     Fault("count_ready", Kind.HALF_OPEN, Side.ANSWER),
-    Fault("settle", Kind.HALF_OPEN, Side.REQUEST),
+    Fault("settle_complete", Kind.HALF_OPEN, Side.REQUEST),
     Fault("heartbeat", Kind.HALF_OPEN, Side.ANSWER),
     Fault("lock_orphans", Kind.HALF_OPEN, Side.REQUEST),
 )
@@ -51,11 +51,11 @@ LISTENING = (Fault("ping", Kind.HALF_OPEN, Side.AFTERWARDS),)
 GOES_ON_WITH = {
     **dict.fromkeys(("claim_ungrouped", "promote_due", "count_ready"), "claim_ungrouped"),
     # Not with heartbeats: in case of need they are sent over another connection anyway.
-    **dict.fromkeys(("settle", "heartbeat", "lock_orphans"), "settle"),
+    **dict.fromkeys(("settle_complete", "heartbeat", "lock_orphans"), "settle_complete"),
     "ping": "listen",
 }
 """What is sent over the same connection as these, and shows that there is a new one."""
-AT_WORK = {"claim_ungrouped", "settle", "heartbeat", "listen", "notify", "lock_orphans"}
+AT_WORK = {"claim_ungrouped", "settle_complete", "heartbeat", "listen", "notify", "lock_orphans"}
 """What has been sent when a worker has opened all connections that it keeps."""
 
 

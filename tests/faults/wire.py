@@ -17,6 +17,8 @@ _STARTUP = 196608
 _PARTS = {"enqueue", "enqueue_one"}
 """Statements of which only the parts that are needed are sent: known by how they begin."""
 _BEGINNING = 64
+_VARIED = ("settle_complete", "claim_from_head", "turn_over_ungrouped", "turn_over_from_head", "turn_over_best")
+"""Statements that begin like others: known by all their forms."""
 
 
 class Catalog:
@@ -31,6 +33,11 @@ class Catalog:
         files_of = files(statements.__name__).iterdir()
         stems = [file.name.removesuffix(".sql") for file in files_of if file.name.endswith(".sql")]
         self._names = {_normal(known[stem].decode()): stem for stem in stems}
+        self._names |= {
+            _normal(known.with_parts(name, parts).decode()): name
+            for name in _VARIED
+            for parts in (frozenset[str](), frozenset(["groups"]))
+        }
         self._beginnings = {text[:_BEGINNING]: name for text, name in self._names.items() if name in _PARTS}
 
     def name(self, text: str) -> str:

@@ -26,7 +26,6 @@ from pgwerk._core.ids import new_id
 from pgwerk._core.inserts import Settlement, settle_params
 from pgwerk._core.policy import Outcome, given_back
 from pgwerk.worker.calling import Callbacks
-from pgwerk.worker.claiming import Claimer
 from pgwerk.worker.session import Session
 from pgwerk.worker.settling import Settler
 from pgwerk.worker.upkeep import Upkeep
@@ -82,34 +81,42 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 # Groups
 
 
-class PausedClaimer(Claimer):
-    """A claimer that waits between its look and its claim."""
+GATE = 4711
+"""The advisory lock that keeps a paused claim from going on."""
 
-    def __init__(self, tables: Tables, queue: str = "default") -> None:
-        super().__init__(tables.statements, new_id(), [queue])
-        self.looked = asyncio.Event()
-        self.go_on = asyncio.Event()
 
-    async def _execute(
-        self, connection: psycopg.AsyncConnection[Any], statement: str, params: dict[str, Any]
-    ) -> list[Claimed]:
-        if statement == "claim_looked":
-            self.looked.set()
-            await self.go_on.wait()
-        return await super()._execute(connection, statement, params)
+async def paused(tables: Tables) -> psycopg.AsyncConnection[Any]:
+    """A connection on which a claim stops when it has looked, before it locks a group, while `GATE` is closed."""
+    connection = await tables.connect()
+    await connection.execute(
+        tables.sql(
+            "CREATE FUNCTION {schema}.pg_try_advisory_xact_lock(integer, integer) RETURNS boolean LANGUAGE plpgsql "
+            "AS $$ BEGIN PERFORM pg_advisory_lock_shared(4711); PERFORM pg_advisory_unlock_shared(4711); "
+            "RETURN pg_catalog.pg_try_advisory_xact_lock($1, $2); END $$"
+        )
+    )
+    await connection.execute(tables.sql("SET search_path = {schema}, pg_catalog"))
+    return connection
+
+
+@contextlib.asynccontextmanager
+async def closed_gate(tables: Tables) -> AsyncIterator[None]:
+    """Keeps paused claims where they are."""
+    connection = await tables.connect()
+    await connection.execute("SELECT pg_advisory_lock(%s)", [GATE])
+    yield
+    await connection.execute("SELECT pg_advisory_unlock(%s)", [GATE])
 
 
 @pytest.mark.parametrize("queue", ["default", "another"])
-async def test_group_is_kept_between_look_and_claim(app: Werk, tables: Tables, queue: str) -> None:
-    """While a claim has looked at a group, another claim, of whatever queue, gets none of its jobs, and at once."""
+async def test_group_is_kept_until_the_claim_is_committed(app: Werk, tables: Tables, queue: str) -> None:
+    """While a claim holds a group, another claim, of whatever queue, gets none of its jobs, and at once."""
     first, second = [*await many(app, 1, group="g"), *await many(app, 1, group="g", queue=queue)]
-    paused, other = PausedClaimer(tables), tables.claimer(queue)
     one, two = await tables.connect(), await tables.connect()
-    claiming = asyncio.create_task(paused.claim(one, 10))
-    await paused.looked.wait()
-    assert [] == await other.claim(two, 10)
-    paused.go_on.set()
-    (claimed,) = await claiming
+    other = tables.claimer(queue)
+    async with one.transaction():
+        (claimed,) = await tables.claimer().claim(one, 10)
+        assert [] == await other.claim(two, 10)
     assert first == claimed.id
     assert [] == await other.claim(two, 10)
     await two.execute(tables.statements["settle"], settle_params([success(claimed)]))
@@ -117,15 +124,45 @@ async def test_group_is_kept_between_look_and_claim(app: Werk, tables: Tables, q
 
 
 async def test_stale_look_claims_nothing(app: Werk, tables: Tables) -> None:
-    """A claim sees what was claimed of its group after it looked, and takes nothing."""
-    first, _ = await many(app, 2, group="g")
-    stale = PausedClaimer(tables)
-    claiming = asyncio.create_task(stale.claim(await tables.connect(), 10))
-    await stale.looked.wait()
-    # Another one's claim, between the snapshot of the look and the lock that it takes.
-    await activate(tables, [first], new_id())
-    stale.go_on.set()
-    assert [] == await claiming
+    """What was claimed of a group since a claim looked at it, that claim sees when it locks, and takes nothing."""
+    await many(app, 2, group="g")
+    stale = await paused(tables)
+    async with closed_gate(tables):
+        claiming = asyncio.create_task(tables.claimer().turn_over(stale, 10))
+        await tables.until_blocked()
+        # Another one's claim, which has let go of the group's lock again.
+        (claimed,) = await tables.claimer().claim(await tables.connect(), 10)
+    turn = await claiming
+    assert ([], True) == (turn.claimed, turn.has_missed)
+    await tables.rows("UPDATE {jobs} SET status = 'complete', completed_at = now() WHERE id = %s", claimed.id)
+    assert 1 == len(await tables.claimer().claim(stale, 10))
+
+
+async def test_better_job_that_starts_during_a_claim(app: Werk, tables: Tables) -> None:
+    """A job that becomes the best of its group, and starts, while another claim runs, is not joined by a second one."""
+    (worse,) = await many(app, 1, group="g")
+    stale = await paused(tables)
+    async with closed_gate(tables):
+        claiming = asyncio.create_task(tables.claimer().turn_over(stale, 10))
+        await tables.until_blocked()
+        (better,) = await many(app, 1, group="g", priority=1)
+        assert [better] == ids(await tables.claimer().claim(await tables.connect(), 10))
+    assert [] == (await claiming).claimed
+    assert [(worse, "queued"), (better, "active")] == await tables.rows(
+        "SELECT id::text, status FROM {jobs} ORDER BY id"
+    )
+
+
+async def test_worker_comes_back_for_a_group_that_others_held(app: Werk, tables: Tables) -> None:
+    """A worker that finds a group locked claims again in a moment, and does not wait for its poll."""
+    holder = await tables.connect()
+    async with working(app, poll_interval=60):
+        async with holder.transaction():
+            await holder.execute(tables.statements["lock_group"], {"group_key": "g"})
+            await many(app, 1, group="g")
+            await many(app, 1)
+            await tables.until(lambda: tables.counts_are(queued=1, complete=1))
+        await tables.until(lambda: tables.counts_are(complete=2), 10)
 
 
 async def test_aborting_job_keeps_its_group_busy(app: Werk, tables: Tables) -> None:

@@ -30,6 +30,7 @@ class Claimed(tuple[Any, ...]):
     scheduled_at: datetime = _column("scheduled_at")
     attempts: int = _column("attempts")
     max_attempts: int = _column("max_attempts")
+    key: str | None = _column("key")
     group_key: str | None = _column("group_key")
     payload: str | None = _column("payload")
     timeout_secs: int | None = _column("timeout_secs")

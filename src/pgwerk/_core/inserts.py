@@ -272,6 +272,7 @@ class Settlement(NamedTuple):
         outcome: What becomes of the job.
         max_memory: Bytes that the process of the attempt took up at most, if it had one of its own.
         is_plain: Whether `settle_complete.sql` is enough: the job has succeeded, and nothing follows from that.
+        is_grouped: Whether the job has a group.
     """
 
     job_id: str
@@ -280,6 +281,7 @@ class Settlement(NamedTuple):
     outcome: Outcome
     max_memory: int | None = None
     is_plain: bool = False
+    is_grouped: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
@@ -293,10 +295,10 @@ class Settlement(NamedTuple):
             outcome.status is _COMPLETE
             and outcome.repeat_delay is None
             and max_memory is None
-            and claimed.group_key is None
             and claimed.on_success is None
         )
-        return cls(claimed.id, claimed.worker_id, claimed.attempts, outcome, max_memory, is_plain)
+        is_grouped = claimed.group_key is not None
+        return cls(claimed.id, claimed.worker_id, claimed.attempts, outcome, max_memory, is_plain, is_grouped)
 
 
 class Settled(NamedTuple):
@@ -363,6 +365,14 @@ def settle_complete_params(settlements: Iterable[Settlement]) -> dict[str, Any]:
         "result": quoted(settlement.outcome.result for settlement in ordered),
         "worker_id": ordered[0].worker_id,
     }
+
+
+_WITH_GROUPS, _WITHOUT_GROUPS = frozenset(["groups"]), frozenset[str]()
+
+
+def settle_complete_parts(settlements: Iterable[Settlement]) -> frozenset[str]:
+    """The parts of `settle_complete.sql` that settlements need."""
+    return _WITH_GROUPS if any(settlement.is_grouped for settlement in settlements) else _WITHOUT_GROUPS
 
 
 def fence_params(settlements: Iterable[Settlement]) -> dict[str, Any]:

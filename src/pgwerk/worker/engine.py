@@ -69,6 +69,8 @@ GIVING_BACK_SECS = 3.0
 SHORTEST_GRACE_SECS = 0.1
 CANCEL_AGAIN_SECS = 1.0
 GOODBYE_SECS = 3.0
+FIRST_MISS_SECS, LONGEST_MISS_SECS = 0.01, 1.0
+"""After how long a claim that somebody else was in the way of is tried again."""
 WHOLE_CLAIM = 100
 """Up to this concurrency, a claim is for all slots: what a statement costs by itself is more than what its rows do."""
 
@@ -205,7 +207,8 @@ class Engine:
         )
         self._most = _largest_claim(settings.concurrency)
         # Whether claims settle on the way. One that failed may have failed because of that.
-        self._lends = self._claimer.settles
+        self._lends = True
+        self._misses = Backoff(FIRST_MISS_SECS, LONGEST_MISS_SECS)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -353,10 +356,18 @@ class Engine:
         ends = self._settler.lend() if self._lends else []
         try:
             turn = await self._claimer.turn_over(connection, limit, ends)
-            self._lends = self._claimer.settles
+            self._lends = True
+            self._come_back(turn)
             return turn.claimed
         finally:
             self._settler.give_back(None if turn is None else turn.settled)
+
+    def _come_back(self, turn: Turn) -> None:
+        """Claim again in a moment, if somebody else was quicker, or holds what there is."""
+        if turn.claimed:
+            self._misses.reset()
+        if turn.has_missed:
+            asyncio.get_running_loop().call_later(self._misses.next(), self._on_ready)
 
     def _claims_soon(self) -> bool:
         """Whether a claim is about to be sent that settles on the way."""

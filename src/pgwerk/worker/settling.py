@@ -21,7 +21,14 @@ from pgwerk._async.connections import Connection, WerkCursor
 from pgwerk._async.settling import is_fault_of_a_row
 from pgwerk._core.backoff import Backoff
 from pgwerk._core.failures import storable
-from pgwerk._core.inserts import Settled, Settlement, fence_params, settle_complete_params, settle_params
+from pgwerk._core.inserts import (
+    Settled,
+    Settlement,
+    fence_params,
+    settle_complete_params,
+    settle_complete_parts,
+    settle_params,
+)
 from pgwerk._core.models import ExecutionStatus, JobStatus
 from pgwerk._core.policy import Outcome
 from pgwerk._sql import Statements
@@ -105,6 +112,7 @@ class Settler:
             settled: What was settled of it; None if that is not known. What is left is sent again.
         """
         keys = set(settled or ())
+        plain = self._plain(keys)
         for key in self._lent:
             each = self._pending.pop(key, None)
             if each is not None and key not in keys:
@@ -112,9 +120,14 @@ class Settler:
                 self._pending[key] = each._replace(is_plain=False)
         self._resent = self._resent or (settled is None and bool(self._lent))
         self._lent = set()
-        if keys:
-            self._on_settled([Settled(*key) for key in keys])
+        if plain:
+            self._on_settled(plain)
         self.poke()
+
+    def _plain(self, keys: Iterable[tuple[str, int]]) -> list[Settled]:
+        """What became of plain ends that were settled."""
+        pending = self._pending
+        return [Settled(*key, grouped=key in pending and pending[key].is_grouped) for key in keys]
 
     async def run(self) -> None:
         """Settle until cancelled."""
@@ -181,8 +194,9 @@ class Settler:
         """Settle in one statement, and tell what became of the jobs."""
         cursor = WerkCursor(connection)
         if batch[0].is_plain:
-            await cursor.execute(self._statements["settle_complete"], settle_complete_params(batch), binary=True)
-            return [Settled(job_id, attempt) for job_id, attempt, _ in await cursor.fetchall()]
+            statement = self._statements.with_parts("settle_complete", settle_complete_parts(batch))
+            await cursor.execute(statement, settle_complete_params(batch), binary=True)
+            return self._plain((job_id, attempt) for job_id, attempt, _ in await cursor.fetchall())
         # What this worker calls, it takes up by a statement of its own: no time is set aside.
         params = settle_params(batch, callback_secs=None if self.leaves_callbacks else 0.0)
         await cursor.execute(self._statements["settle"], params, binary=True)

@@ -20,17 +20,21 @@ _BEST = "merged.priority DESC, merged.scheduled_at, merged.id"
 _OVERDUE = f"NOT s.paused AND s.next_run_at < statement_timestamp() - {OVERDUE_SECS} * interval '1 second'"
 _PLACE = "(SELECT l.place FROM lanes l WHERE l.queue = merged.queue)"
 _IN_TURNS = f"row_number() OVER (PARTITION BY merged.queue ORDER BY {_BEST}), {_PLACE}"
+_VISIT_ENDED = "(SELECT max(v.group_key) FROM visited v WHERE v.queue = l.queue)"
+_FOUND = "(SELECT count(*)::integer FROM tried t WHERE t.queue = l.queue)"
+_FOUND_GROUPS = "(SELECT count(t.group_key)::integer FROM tried t WHERE t.queue = l.queue)"
 _VARIANTS = {
     "list_newest_jobs": ("list_jobs", {"direction": "DESC"}),
-    "look_in_turns": ("look", {"best_first": _IN_TURNS}),
+    "claim_in_turns": ("claim_best", {"best_first": _IN_TURNS}),
+    "turn_over_in_turns": ("turn_over_best", {"best_first": _IN_TURNS}),
     "claim_from_head": ("claim_ungrouped", {"picked_ungrouped": "{picked_from_head}"}),
-    "turn_over_from_head": ("turn_over", {"picked_ungrouped": "{picked_from_head}"}),
+    "turn_over_from_head": ("turn_over_ungrouped", {"picked_ungrouped": "{picked_from_head}"}),
 }
 """Statements that share a file with another one: the name of the file, and what is different in it."""
 
 _NOTHING: Mapping[str, str] = {}
 
-_FRAGMENTS = ("job_filter", "plain_ends", "picked_ungrouped", "picked_from_head", "take_picked")
+_FRAGMENTS = ("job_filter", "plain_ends", "picked_ungrouped", "picked_from_head", "picked_best", "take_picked")
 """What several statements have in common: a file in `fragments/` for each, in the place of its name in braces."""
 
 
@@ -40,9 +44,8 @@ def _job_columns(alias: str) -> str:
     return ", ".join(f"{alias}.{name}::text" if name in as_text else f"{alias}.{name}" for name in JOB_COLUMNS)
 
 
-def _settled_columns() -> str:
-    """What is known of an attempt that was settled, in the columns of `Job`."""
-    known = {"id": "id::text", "attempts": "attempt"}
+def _columns_of(**known: str) -> str:
+    """The columns of `Job`, in the order of its fields, for what is no job: only these are known of it."""
     return ", ".join(known.get(name, "NULL") for name in JOB_COLUMNS)
 
 
@@ -63,7 +66,8 @@ class Statements:
         self._placeholders = {
             **names.placeholders(),
             "job_columns": _job_columns("j"),
-            "settled_columns": _settled_columns(),
+            "settled_columns": _columns_of(id="id::text", attempts="attempt"),
+            "lane_columns": _columns_of(queue="l.queue", key=_VISIT_ENDED, attempts=_FOUND, max_attempts=_FOUND_GROUPS),
             "schedule_columns": _schedule_columns("s"),
             "schedule_facts": _OVERDUE,
             "awaited_secs": str(AWAITED_SECS),
@@ -78,9 +82,7 @@ class Statements:
         """The statement in the file of this name."""
         rendered = self._rendered.get(name)
         if rendered is None:
-            file, different = _VARIANTS.get(name, (name, {}))
-            text = _text(file, different)
-            rendered = self._rendered[name] = render(text, {**self._placeholders, **different}).encode()
+            rendered = self._rendered[name] = self._render(name, None)
         return rendered
 
     def with_parts(self, name: str, parts: frozenset[str]) -> bytes:
@@ -92,8 +94,12 @@ class Statements:
         """
         rendered = self._parted.get((name, parts))
         if rendered is None:
-            rendered = self._parted[name, parts] = render(_text(name), self._placeholders, parts).encode()
+            rendered = self._parted[name, parts] = self._render(name, parts)
         return rendered
+
+    def _render(self, name: str, parts: frozenset[str] | None) -> bytes:
+        file, different = _VARIANTS.get(name, (name, _NOTHING))
+        return render(_text(file, different), {**self._placeholders, **different}, parts).encode()
 
 
 def _text(name: str, different: Mapping[str, str] = _NOTHING) -> str:

@@ -20,6 +20,7 @@ held AS MATERIALIZED (
     FROM held h
     WHERE j.id = h.id
     RETURNING j.id, h.attempt, j.worker_id, j.started_at, j.awaited
+        , j.queue, j.group_key                                                                          --? groups
 ), remembered AS (
     INSERT INTO {executions} (job_id, attempt, status, worker_id, started_at, completed_at)
     SELECT id, attempt, 'complete', worker_id, started_at, statement_timestamp()
@@ -28,4 +29,14 @@ held AS MATERIALIZED (
     SELECT pg_notify({done_channel}, string_agg(batch.id::text, ',')) AS done
     FROM (SELECT id, (row_number() OVER () - 1) / 200 AS number FROM settled WHERE awaited) AS batch
     GROUP BY batch.number
+    UNION ALL                                                                                           --? groups
+    SELECT pg_notify({ready_channel}, 'q' || ready.queue) AS done                                       --? groups
+    FROM (                                                                                              --? groups
+        SELECT DISTINCT s.queue                                                                         --? groups
+        FROM settled s                                                                                  --? groups
+        WHERE s.group_key IS NOT NULL AND EXISTS (                                                      --? groups
+            SELECT FROM {jobs} r                                                                        --? groups
+            WHERE r.queue = s.queue AND r.status = 'queued' AND r.group_key = s.group_key               --? groups
+        )                                                                                               --? groups
+    ) AS ready                                                                                          --? groups
 )

@@ -1,16 +1,13 @@
--- Look, without locking a row, at the best jobs over several queues, and take the advisory locks of the groups among
--- them. The claim that follows in the same transaction (claim_looked.sql) takes a fresh snapshot, in which it sees the
--- running jobs of the groups that it holds the locks of: this is what makes two claims of one group impossible.
---
--- Which jobs are the best over all queues is the strategy's affair: the order of `best` is all that differs. Where
--- queues take turns, they do so in the order in which they are given.
--- One index scan per queue, then a merge: with `queue = ANY (...)` the whole backlog would be sorted.
+-- The best jobs of several queues, with groups or without, locked. `best` are those of the statement's snapshot, looked at
+-- without locks: one index scan for each queue, then a merge; with `queue = ANY (...)` the whole backlog would be sorted.
 -- Of jobs with a group, those at the head are looked at, up to a bound. When that leaves places unfilled, because the
 -- head belongs to few groups or blocked ones, the other groups are visited one by one, from where the last visit of the
 -- queue ended (`after`).
--- Returns at least one row for each queue: one for each job without a group, one for each group whose lock was tried, and
--- where the visit ended.
-WITH RECURSIVE lanes AS (
+-- Which jobs are the best over all queues is the strategy's affair: the order of `best` is all that differs. Where
+-- queues take turns, they do so in the order in which they are given.
+-- Of jobs without a group, as many are locked in each queue as it has among the best: any of them will do. Of a group, it
+-- is the best job that is locked, or none, if the advisory lock of the group can be had.
+lanes AS (
     SELECT q.queue, q.after, q.place
     FROM unnest(%(queues)s::text[], %(after)s::text[]) WITH ORDINALITY AS q (queue, after, place)
 ), plain AS (
@@ -93,10 +90,33 @@ WITH RECURSIVE lanes AS (
     FROM (SELECT * FROM plain UNION ALL SELECT queue, group_key, priority, scheduled_at, id FROM grouped) AS merged
     ORDER BY {best_first}
     LIMIT %(limit)s
+), tried AS MATERIALIZED (
+    SELECT
+        b.queue, b.id, b.group_key,
+        CASE WHEN b.group_key IS NOT NULL THEN pg_try_advisory_xact_lock({lock_space}, hashtext(b.group_key)) END AS locked
+    FROM best b
+), quota AS (
+    SELECT t.queue, count(*) AS n FROM tried t WHERE t.group_key IS NULL GROUP BY t.queue
+), picked AS (
+    SELECT plain.id
+    FROM quota q
+    CROSS JOIN LATERAL (
+        SELECT j.id
+        FROM {jobs} j
+        WHERE j.queue = q.queue AND j.status = 'queued' AND j.group_key IS NULL
+            AND (j.expires_at IS NULL OR j.expires_at > statement_timestamp())
+        ORDER BY j.priority DESC, j.scheduled_at, j.id
+        LIMIT q.n
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS plain
+    UNION ALL
+    SELECT grouped.id
+    FROM tried t
+    CROSS JOIN LATERAL (
+        SELECT j.id
+        FROM {jobs} j
+        WHERE j.id = t.id AND j.status = 'queued'
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS grouped
+    WHERE t.locked
 )
-SELECT
-    l.queue, b.id IS NOT NULL AS found, b.group_key,
-    CASE WHEN b.group_key IS NOT NULL THEN pg_try_advisory_xact_lock({lock_space}, hashtext(b.group_key)) END AS locked,
-    (SELECT max(v.group_key) FROM visited v WHERE v.queue = l.queue) AS ended
-FROM lanes l
-LEFT JOIN best b ON b.queue = l.queue
