@@ -48,7 +48,7 @@ SAMPLE = (
     # More than once, because what one of them hits may be no more than a retry.
     *4 * (Fault("settle_complete", Kind.RESET, Side.ANSWER),),
     # What is claimed by these is known to nobody, and the worker keeps its lease from here on.
-    Fault("turn_over_best", Kind.RESET, Side.ANSWER),
+    Fault("claim_best", Kind.RESET, Side.ANSWER, least=WITH_ROWS),
     Fault("claim_ungrouped", Kind.RESET, Side.ANSWER, least=WITH_ROWS),
 )
 SAMPLE_AT_START = (Fault("listen", Kind.HALF_OPEN, Side.ANSWER, LONGER_SECS),)
@@ -131,7 +131,7 @@ async def inject_at_end(arena: Arena, kind: str) -> int:
         at_work = "SELECT count(*) = %s FROM {jobs} WHERE queue = %s AND status = 'active'"
         assert await arena.eventually(lambda: arena.tables.value(at_work, PARTING, queue), OPPORTUNITY_SECS)
         await arena.until_ready(await arena.start(kind, **options))
-        hitting = asyncio.create_task(inject(arena, network, [Fault("settle", Kind.RESET, Side.ANSWER)]))
+        hitting = asyncio.create_task(inject(arena, network, [Fault("settle_complete", Kind.RESET, Side.ANSWER)]))
         await asyncio.sleep(0)
         parting.terminate()
         count = await hitting
@@ -165,13 +165,15 @@ async def call(arena: Arena, network: Network, enough: asyncio.Event) -> int:
     app = Werk(network.dsn, schema=arena.schema, pooler=False)
     await app.connect()
     spec = EnqueueParams(handlers.work, (0.01,), retry=LOST)
+    later = EnqueueParams(handlers.work, (0.01,), retry=LOST, delay=0.1)
     while not enough.is_set():
         try:
             async with asyncio.timeout(CALL_SECS):
                 one = await app.enqueue(handlers.work, 0.01, _retry=LOST)
                 assert one is not None
                 arena.accepted.append(one.id)
-                arena.accepted += [job.id for job in await app.enqueue_many([spec, spec]) if job is not None]
+                for specs in ([spec, spec], [spec, later]):
+                    arena.accepted += [job.id for job in await app.enqueue_many(specs) if job is not None]
         except (psycopg.OperationalError, TimeoutError):
             failed += 1
         await asyncio.sleep(0.1)

@@ -14,7 +14,7 @@ from pgwerk._sql import Names, Statements, statements
 
 _PARAMETER = re.compile(r"%\(\w+\)[sbt]|\$\d+")
 _STARTUP = 196608
-_PARTS = {"enqueue", "enqueue_one"}
+_PARTS = {"enqueue", "enqueue_one", "enqueue_ready"}
 """Statements of which only the parts that are needed are sent: known by how they begin."""
 _BEGINNING = 64
 _VARIED = ("settle_complete", "claim_from_head", "turn_over_ungrouped", "turn_over_from_head", "turn_over_best")
