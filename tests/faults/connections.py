@@ -131,7 +131,7 @@ async def inject_at_end(arena: Arena, kind: str) -> int:
         at_work = "SELECT count(*) = %s FROM {jobs} WHERE queue = %s AND status = 'active'"
         assert await arena.eventually(lambda: arena.tables.value(at_work, PARTING, queue), OPPORTUNITY_SECS)
         await arena.until_ready(await arena.start(kind, **options))
-        hitting = asyncio.create_task(inject(arena, network, [Fault("settle_complete", Kind.RESET, Side.ANSWER)]))
+        hitting = asyncio.create_task(inject(arena, network, [Fault("settle", Kind.RESET, Side.ANSWER)]))
         await asyncio.sleep(0)
         parting.terminate()
         count = await hitting
