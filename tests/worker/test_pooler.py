@@ -18,6 +18,13 @@ from tests.worker.conftest import Tables, working
 
 from pgwerk import Dependency, EnqueueParams, Repeat, Retry, Werk
 from pgwerk._async import listening
+from pgwerk._async.connections import WerkCursor
+from pgwerk._core.ids import new_id
+from pgwerk._core.inserts import Settlement, settle_complete_params
+from pgwerk._core.models import JobStatus
+from pgwerk._core.policy import Outcome
+from pgwerk.worker.claiming import Claimer, Head
+from pgwerk.worker.session import Session
 
 pytestmark = pytest.mark.posix
 
@@ -158,3 +165,44 @@ async def test_outage_behind_the_pooler_orphans_nobody(
             assert job is not None
             ended = await app.wait_for(job.id, timeout=30)
             assert (1, "complete") == (ended.attempts, ended.status)
+
+
+PLANNED = ["turn_over", "turn_over_from_head", "claim_ungrouped", "claim_from_head", "settle_complete"]
+
+
+@pytest.mark.usefixtures("app")
+async def test_plans_of_turns_behind_the_pooler(tables: Tables, bouncer: PgBouncer) -> None:
+    """Planned each time, with the server's own settings, a turn finds its rows by an index among 100,000 jobs."""
+    await tables.rows(
+        "INSERT INTO {jobs} (id, function, queue, status, priority, scheduled_at, enqueued_at, attempts, worker_id) "
+        "SELECT gen_random_uuid(), 'f', 'default', CASE WHEN n <= 100 THEN 'active' ELSE 'queued' END, n %% 3, "
+        "now(), now(), (n <= 100)::int, CASE WHEN n <= 100 THEN %s::uuid END FROM generate_series(1, 100000) AS n",
+        worker_id := new_id(),
+    )
+    running = [row[0] for row in await tables.rows("SELECT id::text FROM {jobs} WHERE status = 'active' ORDER BY id")]
+    ends = [Settlement(job_id, worker_id, 1, Outcome(JobStatus.Complete, None), is_plain=True) for job_id in running]
+    head = Head()
+    head.was_left(0, is_exhausted=False)
+    session = Session(bouncer.dsn, silence_secs=10)
+    try:
+        async with session.use() as connection:
+            assert session.is_pooled
+            head.move(await Claimer(tables.statements, worker_id, ["default"]).claim(connection, 100))
+            params = {"queue": "default", "limit": 100, "worker_id": worker_id}
+            params |= settle_complete_params(ends) | head.params()
+            for is_analyzed in (False, True):
+                if is_analyzed:
+                    await tables.rows("ANALYZE {jobs}")
+                for name in PLANNED:
+                    explain = b"EXPLAIN (COSTS OFF) " + tables.statements[name]
+                    cursor = await WerkCursor(connection).execute(explain, params)
+                    plan = "\n".join([row[0] for row in await cursor.fetchall()])
+                    assert "Seq Scan" not in plan, f"{name}\n{plan}"
+                    sorted_by = [line for line in plan.splitlines() if "Sort Key" in line]
+                    assert all("batch.number" in line for line in sorted_by), f"{name}\n{plan}"
+                    assert ("_jobs_ready on" in plan) == (name != "settle_complete"), f"{name}\n{plan}"
+            turn = await Claimer(tables.statements, worker_id, ["default"]).turn_over(connection, 100, ends)
+            assert sorted(each.key for each in ends) == sorted(turn.settled)
+            assert 100 == len(turn.claimed)
+    finally:
+        await session.close()

@@ -74,7 +74,7 @@ class WerkCursor(OwnCursor):
         """Execute a statement, which is prepared only where that is safe.
 
         Raises:
-            ValueError: The connection's encoding lacks a character of the parameters; nothing was sent.
+            UnicodeError: The connection's encoding lacks a character of the parameters; nothing was sent.
         """
         if prepare is None and not may_prepare(self.connection):
             prepare = False
@@ -84,11 +84,11 @@ class WerkCursor(OwnCursor):
             raise not_encodable(self.connection, error) from None
 
 
-def not_encodable(connection: Connection, error: UnicodeEncodeError) -> ValueError:
+def not_encodable(connection: Connection, error: UnicodeEncodeError) -> UnicodeError:
     """What to raise for a character that the connection's encoding lacks."""
     encoding = connection.info.parameter_status("client_encoding")
     character = error.object[error.start]
-    return ValueError(f"the connection's client_encoding is {encoding}, which has no {character!r}: use UTF8")
+    return UnicodeError(f"the connection's client_encoding is {encoding}, which has no {character!r}: use UTF8")
 
 
 def cursor_of(connection: Connection) -> psycopg.AsyncCursor[tuple[Any, ...]]:

@@ -299,8 +299,9 @@ class Engine:
                         await step()
                 exhausted = self._settings.burst and not self._stopping.is_set() and await self._is_exhausted()
                 backoff.reset()
-            except psycopg.Error as error:
-                # Whatever it is, the database may take the next try: the worker neither gives up nor spins.
+            except (psycopg.Error, UnicodeError) as error:
+                # Whatever it is, the database may take the next try: the worker neither gives up nor spins. Or it was
+                # something in an end that went along, which the settler sees to.
                 self._may_find_work = True
                 self._lends = False
                 self._settler.poke()
@@ -371,7 +372,11 @@ class Engine:
 
     def _claims_soon(self) -> bool:
         """Whether a claim is about to be sent that settles on the way."""
-        return self._lends and self._may_find_work and not self._stopping.is_set() and self._free_slots() > 0
+        if not (self._lends and self._may_find_work and not self._stopping.is_set() and self._free_slots() > 0):
+            return False
+        # It may be asleep all the same: a lease that was lost comes back without a word.
+        self._wake.set()
+        return True
 
     async def _take_callbacks(self) -> None:
         """Call what has to be called: it comes before new jobs."""
@@ -521,6 +526,9 @@ class Engine:
     async def _drain(self, patience_secs: float) -> None:
         """Let running jobs end, or stop them, and settle what has ended."""
         self._departure.begin()
+        # No claim comes any more that would settle something, also where nobody has called stop().
+        self._lends = False
+        self._settler.poke()
         await self._wait_while(lambda: bool(self._runs), patience_secs)
         if self._runs:
             logger.info("stopping what still runs (%d)", len(self._runs))

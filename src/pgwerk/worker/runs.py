@@ -8,6 +8,7 @@ for anything costs the event loop nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import logging
@@ -110,7 +111,11 @@ class Runs:
         running.task = asyncio.current_task()
         current_job.set(running.key.job_id)
         if running.key.is_callback:
-            return await self._executor.execute(running)
+            if running.interruption is not None:
+                return Ending(error=asyncio.CancelledError())
+            ending = await self._executor.execute(running)
+            await _settle_down()
+            return ending
         hooks = self._hooks
         try:
             if running.interruption is not None:
@@ -123,6 +128,7 @@ class Runs:
             ran = self._attempts.unprepared(running.claimed, error)
         if not isinstance(ran, Attempted):
             return None
+        await _settle_down()
         attempted = judge(self._attempts, running, ran)
         if hooks.after or hooks.on_exception:
             await self._run_after(running, attempted)
@@ -154,6 +160,17 @@ class Runs:
         else:
             return task.result()
         return Ending(error=fault) if running.key.is_callback else attempted
+
+
+async def _settle_down() -> None:
+    """Take in the cancellation of a handler that has cancelled its own task, and has not waited for anything since.
+
+    Else it would come when the run returns, and what the handler came to would be lost.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
 
 
 def _begin(coroutine: Coroutine[Any, Any, Ran | None], context: contextvars.Context) -> asyncio.Task[Ran | None]:

@@ -76,7 +76,8 @@ class Settler:
         # By attempt, not by job: the next attempt may end before the answer about the last one has arrived.
         self._pending: dict[tuple[str, int], Settlement] = {}
         self._wake = asyncio.Event()
-        self._resent = False
+        # What was sent, and the answer was lost with the connection: it may well have been settled.
+        self._in_doubt: set[tuple[str, int]] = set()
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -97,11 +98,7 @@ class Settler:
 
     def lend(self) -> list[Settlement]:
         """Plain ends to be settled together with a claim, if there are few: many are settled beside it."""
-        if not 0 < len(self._pending) <= LARGEST_LOAN:
-            return []
-        lent = [each for each in self._pending.values() if each.is_plain and each.key not in self._sent]
-        if sum(len(each.outcome.result or "") for each in lent) > LARGEST_LOAN_CHARACTERS:
-            return []
+        lent = self._loan()
         self._lent = {each.key for each in lent}
         return lent
 
@@ -118,7 +115,7 @@ class Settler:
             if each is not None and key not in keys:
                 # It may have to be aborted.
                 self._pending[key] = each._replace(is_plain=False)
-        self._resent = self._resent or (settled is None and bool(self._lent))
+        self._in_doubt = self._in_doubt | self._lent if settled is None else self._in_doubt - keys
         self._lent = set()
         if plain:
             self._on_settled(plain)
@@ -142,23 +139,31 @@ class Settler:
                 async with self._session.use() as connection:
                     await self._settle(connection, batch)
                 backoff.reset()
-                self._resent = False
             except psycopg.Error as error:
                 pause = backoff.next()
-                self._resent = True
+                self._in_doubt |= self._sent & self._pending.keys()
                 logger.warning("%d results wait for the database (next try in %.1f s): %s", len(self), pause, error)
                 await asyncio.sleep(pause)
             finally:
                 self._sent = frozenset()
             self.poke()
 
+    def _loan(self) -> list[Settlement]:
+        """What a claim that is sent now is to take along."""
+        if not 0 < len(self._pending) <= LARGEST_LOAN:
+            return []
+        loan = [each for each in self._pending.values() if each.is_plain and each.key not in self._sent]
+        characters = sum(len(each.outcome.result or "") for each in loan)
+        return loan if characters <= LARGEST_LOAN_CHARACTERS else []
+
     def _next_batch(self) -> list[Settlement]:
         """As many as fit into one statement, which has a limit in rows and in size."""
         batch: list[Settlement] = []
         room = LARGEST_BATCH_CHARACTERS
-        leaves_plain = len(self._pending) <= LARGEST_LOAN and self._leaves_it()
+        # Nothing is left to a claim that it would not take.
+        left = self._lent.union(each.key for each in self._loan()) if self._leaves_it() else self._lent
         for each in self._pending.values():
-            if each.key in self._lent or (leaves_plain and each.is_plain):
+            if each.key in left:
                 continue
             room -= len(each.outcome.result or "") + len(each.outcome.error or "")
             if batch and (room < 0 or len(batch) == LARGEST_BATCH):
@@ -187,7 +192,7 @@ class Settler:
             keys = {each.key for each in settled}
             await self._sort_out(connection, [each for each in batch if each.key not in keys])
         for each in settled:
-            self._pending.pop(each.key, None)
+            self._forget(each.key)
         self._on_settled(settled)
 
     async def _send(self, connection: Connection, batch: Sequence[Settlement]) -> list[Settled]:
@@ -226,12 +231,12 @@ class Settler:
         cursor = await WerkCursor(connection).execute(self._statements["fenced"], fence_params(left), binary=True)
         locked = set(await cursor.fetchall())
         lost = [each for each in left if each.key not in locked]
-        if self._resent:
-            # The batch was sent before, and its answer was lost with the connection: it may well have been settled.
-            for each in lost:
-                self._pending.pop(each.key, None)
-        else:
-            self._drop(lost, "the job was taken away from this worker, or deleted")
+        self._drop(
+            [each for each in lost if each.key not in self._in_doubt],
+            "the job was taken away from this worker, or deleted",
+        )
+        for each in lost:
+            self._forget(each.key)
         for each in left:
             if each.key in locked:
                 self._pending[each.key] = each._replace(is_plain=False)
@@ -240,5 +245,10 @@ class Settler:
 
     def _drop(self, settlements: Iterable[Settlement], reason: str) -> None:
         for each in settlements:
-            self._pending.pop(each.key, None)
+            self._forget(each.key)
             logger.warning("the outcome of attempt %d at job %s was dropped: %s", each.attempt, each.job_id, reason)
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        """It is settled, or never will be."""
+        self._pending.pop(key, None)
+        self._in_doubt.discard(key)
