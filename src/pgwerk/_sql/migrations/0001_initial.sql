@@ -125,7 +125,9 @@ CREATE {unlogged} TABLE {workers} (
     running integer NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL,
     heartbeat_at timestamptz NOT NULL,
-    lease_secs double precision NOT NULL
+    lease_secs double precision NOT NULL,
+    -- Whether whoever enqueues has to notify it: it is idle, or may be about to be.
+    wants_news boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200);
 
 -- What schedulers enqueue again and again. A tick is the job's insert and the advance of this row, in one transaction.
