@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -127,7 +128,7 @@ async def test_idle_worker_is_woken(tables: Tables, app: Werk, enqueue: Enqueue)
         for number in range(1, 4):
             await tables.until(lambda: is_asleep(worker))
             await enqueue("idle")
-            await tables.until(lambda number=number: tables.counts_are(complete=number), 5)
+            await tables.until(functools.partial(tables.counts_are, complete=number), 5)
     assert 0 == await tables.value(WANTED)
 
 
@@ -161,7 +162,7 @@ async def test_jobs_one_after_the_other_with_no_polls(app: Werk, monkeypatch: py
 async def test_commit_that_comes_after_the_last_look(
     tables: Tables, app: Werk, gates: Callable[..., asyncio.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job is found by the next look, if its statement began before the worker wanted news, and ended after it looked."""
+    """A job whose statement began before the worker wanted news, and ended after it looked, is found by the next look."""
     monkeypatch.setattr(news, "LOOK_AGAIN_SECS", (2.0,))
     monkeypatch.setattr(news, "BUSY_SECS", 0)
     async with working(app, **NO_POLLS) as worker, hearing(tables) as heard:

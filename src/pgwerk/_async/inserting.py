@@ -35,8 +35,8 @@ BATCH_CHARACTERS = 50_000_000
 """How long the payloads in one statement may be together: the server takes no more than 1 GB, and takes time."""
 
 MOST_ASKING = 100
-"""Of more jobs than these, workers are notified whether they want it or not: when so many are committed, it may be long ago
-that the statement read what the workers want, and for each job it costs little."""
+"""Of more jobs than these, workers are notified whether they want it or not: when so many are committed, it may be long
+ago that the statement read what workers want, and for each job it costs little."""
 
 TRIES = 10
 
