@@ -162,7 +162,7 @@ async def test_jobs_one_after_the_other_with_no_polls(app: Werk, monkeypatch: py
 async def test_commit_that_comes_after_the_last_look(
     tables: Tables, app: Werk, gates: Callable[..., asyncio.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job whose statement began before the worker wanted news, and ended after it looked, is found by the next look."""
+    """A job whose insert began before the worker wanted news, and ended after it looked, is found by the next look."""
     monkeypatch.setattr(news, "LOOK_AGAIN_SECS", (2.0,))
     monkeypatch.setattr(news, "BUSY_SECS", 0)
     async with working(app, **NO_POLLS) as worker, hearing(tables) as heard:
