@@ -10,8 +10,8 @@
 -- Locks: nothing else.
 -- Notified: the queue, if the job is ready and a worker of the queue wants news; its time, if it is the earliest of the
 -- jobs that are scheduled, which the due index tells. A commit that notifies takes a lock that there is one of, so busy
--- workers want none. The workers are read once, all of them if need be: a table of a few pages. In the caller's
--- transaction nobody is asked (without the part `asks`): by the time that it commits, they may want other things.
+-- workers want none; those that want some have an index of their own. In the caller's transaction nobody is asked (without
+-- the part `asks`): by the time that it commits, they may want other things.
 INSERT INTO {jobs} AS j (
     id, function, queue, payload, status, scheduled_at, enqueued_at
     , priority                                                                                      --? priority
