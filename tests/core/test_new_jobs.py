@@ -156,12 +156,13 @@ def test_parts_are_those_of_the_statement() -> None:
     found: dict[str, set[str]] = {}
     for parameter, part in _parameters(text):
         found.setdefault(parameter, set()).add(part)
-    always = {name: {""} for name in ("id", "function", "queue", "payload")}
+    always = {"id": {""}, "function": {""}, "queue": {"", "asks"}, "payload": {""}}
     assert {**always, **{name: {part} for name, part in inserts._PARTS.items()}} == found
     (plain, keyed) = prepare(EnqueueParams("a.b"), EnqueueParams("a.b", key="k", delay=1))
-    assert frozenset() == enqueue_one_parts(plain)
-    assert frozenset(["awaited"]) == enqueue_one_parts(plain, awaited=True)
-    assert frozenset(["key", "later", "decided"]) == enqueue_one_parts(keyed)
+    assert frozenset() == enqueue_one_parts(plain, asks=False)
+    assert frozenset(["asks"]) == enqueue_one_parts(plain)
+    assert frozenset(["awaited"]) == enqueue_one_parts(plain, awaited=True, asks=False)
+    assert frozenset(["key", "later", "decided", "asks"]) == enqueue_one_parts(keyed)
 
 
 def _parameters(text: str) -> Iterator[tuple[str, str]]:

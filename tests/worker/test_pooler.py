@@ -80,13 +80,14 @@ async def test_plain_functions_enqueue_through_the_pooler(app: Werk, bouncer: Pg
     assert 1 == await tables.value("SELECT count(*) FROM {jobs} WHERE id = %s", result[2])
 
 
-async def test_worker_leaves_no_listen_behind(app: Werk, database: str, tmp_path: Path) -> None:
-    """Behind a pooler a worker does not listen, and finds work at its poll interval."""
+async def test_worker_leaves_no_listen_behind(app: Werk, tables: Tables, database: str, tmp_path: Path) -> None:
+    """Behind a pooler a worker does not listen, finds work at its poll interval, and asks nobody to notify it."""
     with bouncing(database, tmp_path) as bouncer:
         found_out, told = (Werk(bouncer.dsn, schema=app.config.schema, pooler=pooler) for pooler in ("auto", True))
         async with working(found_out, poll_interval=0.1), working(told, poll_interval=0.1, queues=["x"]):
             await app.apply(handlers.echo, timeout=30)
             await app.apply(handlers.echo, _queue="x", timeout=30)
+            assert 2 == await tables.value("SELECT count(*) FROM {workers} WHERE NOT wants_news")
         assert [] == bouncer.in_all_sessions("SELECT pg_listening_channels()")
 
 

@@ -34,6 +34,10 @@ BATCH = 10_000
 BATCH_CHARACTERS = 50_000_000
 """How long the payloads in one statement may be together: the server takes no more than 1 GB, and takes time."""
 
+MOST_ASKING = 100
+"""Of more jobs than these, workers are notified whether they want it or not: when so many are committed, it may be long
+ago that the statement read what workers want, and for each job it costs little."""
+
 TRIES = 10
 
 
@@ -52,7 +56,7 @@ class Inserter:
             jobs: The jobs.
             connection: The connection, in a transaction or not.
             awaited: Whether somebody is going to wait for them.
-            joined: Whether they become part of a transaction of the caller's.
+            joined: Whether they become part of a transaction that goes on, the caller's as a rule.
 
         Returns:
             The jobs as they were inserted, in the order given; None for one that was left out for its key.
@@ -60,19 +64,20 @@ class Inserter:
         Raises:
             JobNotFound: A job that one of them depends on does not exist.
         """
+        asks = not joined and len(jobs) <= MOST_ASKING
         if len(jobs) == 1 and not jobs[0].parents:
-            return [await self.one(jobs[0], connection, awaited=awaited)]
+            return [await self.one(jobs[0], connection, awaited=awaited, asks=asks)]
         if not _has_keyed_parents(jobs) and len(_batches(jobs)) == 1:
-            return await self._batch(jobs, connection, {}, awaited=awaited, joined=joined)
+            return await self._batch(jobs, connection, {}, awaited=awaited, joined=joined, asks=asks)
         for _ in range(TRIES):
             # A parent's key may have been taken by somebody whom the statement that found it so did not see yet.
             with contextlib.suppress(psycopg.errors.NotNullViolation):
                 return await self._batches(jobs, connection, awaited=awaited, joined=joined)
         return await self._batches(jobs, connection, awaited=awaited, joined=joined)
 
-    async def one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
+    async def one(self, new: NewJob, connection: Connection, *, awaited: bool, asks: bool = True) -> Job | None:
         """Insert one job that waits for no other; None if its key exists already."""
-        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
+        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited, asks=asks))
         cursor = cursor_of(connection)
         try:
             await cursor.execute(statement, enqueue_one_params(new), binary=True)
@@ -87,7 +92,7 @@ class Inserter:
         Raises:
             JobNotFound: A job that it depends on does not exist.
         """
-        statement = self._statements.with_parts("enqueue", enqueue_parts([new]))
+        statement = self._statements.with_parts("enqueue", enqueue_parts([new], asks=False))
         cursor = await WerkCursor(connection).execute(statement, enqueue_params([new], held=True), binary=True)
         (inserted,) = inserted_jobs([new], await cursor.fetchall())
         return inserted is not None
@@ -99,7 +104,7 @@ class Inserter:
         inserted: dict[str, Job] = {}
         async with nested(connection):
             for batch in _batches(in_key_order(jobs)):
-                found = await self._batch(batch, connection, keys, awaited=awaited, joined=joined)
+                found = await self._batch(batch, connection, keys, awaited=awaited, joined=joined, asks=False)
                 inserted.update({job.id: job for job in found if job is not None})
         return [inserted.get(new.id) for new in jobs]
 
@@ -111,16 +116,20 @@ class Inserter:
         *,
         awaited: bool,
         joined: bool,
+        asks: bool,
     ) -> list[Job | None]:
         if are_ready(batch):
-            return await self._ready(batch, connection, awaited=awaited)
-        statement = self._statements.with_parts("enqueue", enqueue_parts(batch))
+            return await self._ready(batch, connection, awaited=awaited, asks=asks)
+        statement = self._statements.with_parts("enqueue", enqueue_parts(batch, asks=asks))
         params = enqueue_params(batch, keys=keys, awaited=awaited, joined=joined)
         cursor = await WerkCursor(connection).execute(statement, params, binary=True)
         return inserted_jobs(batch, await cursor.fetchall())
 
-    async def _ready(self, batch: Sequence[NewJob], connection: Connection, *, awaited: bool) -> list[Job | None]:
-        statement = self._statements.with_parts("enqueue_ready", enqueue_ready_parts(batch, awaited=awaited))
+    async def _ready(
+        self, batch: Sequence[NewJob], connection: Connection, *, awaited: bool, asks: bool
+    ) -> list[Job | None]:
+        parts = enqueue_ready_parts(batch, awaited=awaited, asks=asks)
+        statement = self._statements.with_parts("enqueue_ready", parts)
         cursor = await WerkCursor(connection).execute(statement, enqueue_ready_params(batch), binary=True)
         (row,) = await cursor.fetchall()
         return ready_jobs(batch, row)

@@ -77,7 +77,7 @@ class Jobs:
 
     async def insert(self, jobs: Sequence[NewJob], connection: Connection) -> list[Job | None]:
         """Insert jobs that have been shown, in a transaction of our own that is open."""
-        return await self._inserter.insert(jobs, connection, awaited=False, joined=False)
+        return await self._inserter.insert(jobs, connection, awaited=False, joined=True)
 
     async def show(self, jobs: Sequence[NewJob]) -> None:
         """Show jobs to the before-enqueue callbacks."""

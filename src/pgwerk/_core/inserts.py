@@ -83,9 +83,15 @@ def keys_of(jobs: Iterable[NewJob]) -> dict[str, str]:
     return {new.id: new.options.columns["key"] for new in jobs if "key" in new.options.columns}
 
 
-def enqueue_parts(jobs: Sequence[NewJob]) -> frozenset[str]:
-    """The parts of `enqueue.sql` that jobs need."""
-    return frozenset(["keys"]) if any("key" in new.options.columns for new in jobs) else frozenset()
+def enqueue_parts(jobs: Sequence[NewJob], *, asks: bool) -> frozenset[str]:
+    """The parts of `enqueue.sql` that jobs need.
+
+    Args:
+        jobs: The jobs to insert.
+        asks: Whether to notify only where a worker wants news.
+    """
+    parts = _ASKS if asks else _PLAIN
+    return parts | {"keys"} if any("key" in new.options.columns for new in jobs) else parts
 
 
 def enqueue_params(
@@ -142,25 +148,29 @@ _PARTS = {name: _OWN_PARTS.get(name, "more") for name in _OPTIONS if name != "qu
 """The part of `enqueue_one.sql` that takes a column; the queue is always in it."""
 
 _PLAIN: frozenset[str] = frozenset()
+_ASKS = frozenset(["asks"])
 _DECIDED = frozenset(["later", "more"])
 """With these, the database decides what the client cannot know."""
 
 
-def enqueue_one_parts(new: NewJob, *, awaited: bool = False) -> frozenset[str]:
+def enqueue_one_parts(new: NewJob, *, awaited: bool = False, asks: bool = True) -> frozenset[str]:
     """The parts of `enqueue_one.sql` that a job needs.
 
     Args:
         new: The job to insert; it waits for no other job.
         awaited: Whether somebody is going to wait for it.
+        asks: Whether to notify only where a worker wants news.
     """
     columns = new.options.columns
     if len(columns) == 1 and not awaited:
-        return _PLAIN
+        return _ASKS if asks else _PLAIN
     parts = {_PARTS[name] for name in columns if name in _PARTS}
     if not parts.isdisjoint(_DECIDED):
         parts.add("decided")
     if awaited:
         parts.add("awaited")
+    if asks:
+        parts.add("asks")
     return frozenset(parts)
 
 
@@ -182,15 +192,18 @@ def are_ready(jobs: Iterable[NewJob]) -> bool:
     return not any(new.parents for new in jobs) and _UNDECIDED.isdisjoint(_columns_used(jobs))
 
 
-def enqueue_ready_parts(jobs: Iterable[NewJob], *, awaited: bool) -> frozenset[str]:
+def enqueue_ready_parts(jobs: Iterable[NewJob], *, awaited: bool, asks: bool) -> frozenset[str]:
     """The parts of `enqueue_ready.sql` that jobs need.
 
     Args:
         jobs: The jobs to insert, which are ready.
         awaited: Whether somebody is going to wait for them.
+        asks: Whether to notify only where a worker wants news.
     """
     parts = {_PARTS[name] for name in _columns_used(jobs) if name in _PARTS}
-    return frozenset(parts | {"awaited"} if awaited else parts)
+    if awaited:
+        parts.add("awaited")
+    return frozenset(parts | _ASKS if asks else parts)
 
 
 def enqueue_ready_params(jobs: Sequence[NewJob]) -> dict[str, Any]:

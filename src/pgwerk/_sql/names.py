@@ -26,6 +26,7 @@ INDEXES = (
     "jobs_callbacks",
     "executions_ended",
     "dependencies_parent",
+    "workers_news",
 )
 CHANNELS = ("ready", "done")
 

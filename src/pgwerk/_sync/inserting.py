@@ -37,6 +37,10 @@ BATCH = 10_000
 BATCH_CHARACTERS = 50_000_000
 """How long the payloads in one statement may be together: the server takes no more than 1 GB, and takes time."""
 
+MOST_ASKING = 100
+"""Of more jobs than these, workers are notified whether they want it or not: when so many are committed, it may be long
+ago that the statement read what workers want, and for each job it costs little."""
+
 TRIES = 10
 
 
@@ -55,7 +59,7 @@ class Inserter:
             jobs: The jobs.
             connection: The connection, in a transaction or not.
             awaited: Whether somebody is going to wait for them.
-            joined: Whether they become part of a transaction of the caller's.
+            joined: Whether they become part of a transaction that goes on, the caller's as a rule.
 
         Returns:
             The jobs as they were inserted, in the order given; None for one that was left out for its key.
@@ -63,19 +67,20 @@ class Inserter:
         Raises:
             JobNotFound: A job that one of them depends on does not exist.
         """
+        asks = not joined and len(jobs) <= MOST_ASKING
         if len(jobs) == 1 and not jobs[0].parents:
-            return [self.one(jobs[0], connection, awaited=awaited)]
+            return [self.one(jobs[0], connection, awaited=awaited, asks=asks)]
         if not _has_keyed_parents(jobs) and len(_batches(jobs)) == 1:
-            return self._batch(jobs, connection, {}, awaited=awaited, joined=joined)
+            return self._batch(jobs, connection, {}, awaited=awaited, joined=joined, asks=asks)
         for _ in range(TRIES):
             # A parent's key may have been taken by somebody whom the statement that found it so did not see yet.
             with contextlib.suppress(psycopg.errors.NotNullViolation):
                 return self._batches(jobs, connection, awaited=awaited, joined=joined)
         return self._batches(jobs, connection, awaited=awaited, joined=joined)
 
-    def one(self, new: NewJob, connection: Connection, *, awaited: bool) -> Job | None:
+    def one(self, new: NewJob, connection: Connection, *, awaited: bool, asks: bool = True) -> Job | None:
         """Insert one job that waits for no other; None if its key exists already."""
-        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited))
+        statement = self._statements.with_parts("enqueue_one", enqueue_one_parts(new, awaited=awaited, asks=asks))
         cursor = cursor_of(connection)
         try:
             cursor.execute(statement, enqueue_one_params(new), binary=True)
@@ -90,7 +95,7 @@ class Inserter:
         Raises:
             JobNotFound: A job that it depends on does not exist.
         """
-        statement = self._statements.with_parts("enqueue", enqueue_parts([new]))
+        statement = self._statements.with_parts("enqueue", enqueue_parts([new], asks=False))
         cursor = WerkCursor(connection).execute(statement, enqueue_params([new], held=True), binary=True)
         (inserted,) = inserted_jobs([new], cursor.fetchall())
         return inserted is not None
@@ -102,7 +107,7 @@ class Inserter:
         inserted: dict[str, Job] = {}
         with nested(connection):
             for batch in _batches(in_key_order(jobs)):
-                found = self._batch(batch, connection, keys, awaited=awaited, joined=joined)
+                found = self._batch(batch, connection, keys, awaited=awaited, joined=joined, asks=False)
                 inserted.update({job.id: job for job in found if job is not None})
         return [inserted.get(new.id) for new in jobs]
 
@@ -114,16 +119,18 @@ class Inserter:
         *,
         awaited: bool,
         joined: bool,
+        asks: bool,
     ) -> list[Job | None]:
         if are_ready(batch):
-            return self._ready(batch, connection, awaited=awaited)
-        statement = self._statements.with_parts("enqueue", enqueue_parts(batch))
+            return self._ready(batch, connection, awaited=awaited, asks=asks)
+        statement = self._statements.with_parts("enqueue", enqueue_parts(batch, asks=asks))
         params = enqueue_params(batch, keys=keys, awaited=awaited, joined=joined)
         cursor = WerkCursor(connection).execute(statement, params, binary=True)
         return inserted_jobs(batch, cursor.fetchall())
 
-    def _ready(self, batch: Sequence[NewJob], connection: Connection, *, awaited: bool) -> list[Job | None]:
-        statement = self._statements.with_parts("enqueue_ready", enqueue_ready_parts(batch, awaited=awaited))
+    def _ready(self, batch: Sequence[NewJob], connection: Connection, *, awaited: bool, asks: bool) -> list[Job | None]:
+        parts = enqueue_ready_parts(batch, awaited=awaited, asks=asks)
+        statement = self._statements.with_parts("enqueue_ready", parts)
         cursor = WerkCursor(connection).execute(statement, enqueue_ready_params(batch), binary=True)
         (row,) = cursor.fetchall()
         return ready_jobs(batch, row)

@@ -80,7 +80,7 @@ class Jobs:
 
     def insert(self, jobs: Sequence[NewJob], connection: Connection) -> list[Job | None]:
         """Insert jobs that have been shown, in a transaction of our own that is open."""
-        return self._inserter.insert(jobs, connection, awaited=False, joined=False)
+        return self._inserter.insert(jobs, connection, awaited=False, joined=True)
 
     def show(self, jobs: Sequence[NewJob]) -> None:
         """Show jobs to the before-enqueue callbacks."""

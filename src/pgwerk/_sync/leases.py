@@ -43,12 +43,21 @@ class Lease:
         self._sender = sender
         self._worker = worker
 
-    def extend(self, connection: Connection, running: Sequence[Claimed]) -> None:
-        """Say that the worker is alive, and so are the jobs that it runs."""
-        self._sender.run(connection, "heartbeat", **self._worker, running=len(running))
+    def extend(self, connection: Connection, running: Sequence[Claimed]) -> bool:
+        """Say that the worker is alive, and so are the jobs that it runs.
+
+        Returns:
+            Whether its row says that it wants news. The row may be a new one, that says nothing any more.
+        """
+        row = self._sender.first(connection, "heartbeat", **self._worker, running=len(running))
         touched = [claimed.id for claimed in running if claimed.heartbeat_secs is not None]
         if touched:
             self._sender.run(connection, "touch_job", ids=sorted(touched), worker_id=self.worker_id)
+        return row is not None and bool(row[0])
+
+    def want_news(self, connection: Connection, wants_news: bool) -> None:
+        """Say whether whoever enqueues has to notify the worker."""
+        self._sender.run(connection, "want_news", id=self.worker_id, wants_news=wants_news)
 
     def end(self, connection: Connection) -> None:
         """Take the worker off the list: it runs nothing any more."""

@@ -53,6 +53,7 @@ from pgwerk.worker.guarding import Guard
 from pgwerk.worker.hooks import Hooks
 from pgwerk.worker.leaving import Departure
 from pgwerk.worker.listening import WorkListener
+from pgwerk.worker.news import News
 from pgwerk.worker.runs import Runs
 from pgwerk.worker.session import HANGING_SECS, Session
 from pgwerk.worker.settling import Settler
@@ -196,7 +197,10 @@ class Engine:
             running=self._runs.jobs,
             extend_callbacks=self._callbacks.extend,
             on_rescued=self._on_settled,
+            on_beaten=self._on_beaten,
         )
+        self._lease = lease
+        self._news = News()
         self._watchdog = Watchdog(
             watching,
             lease,
@@ -293,7 +297,7 @@ class Engine:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                for step in (self._promote_due, self._take_callbacks, self._claim):
+                for step in (self._promote_due, self._take_callbacks, self._claim, self._say_what_it_wants):
                     # What is begun after that has to be waited for.
                     if not self._stopping.is_set():
                         await step()
@@ -317,7 +321,9 @@ class Engine:
                 next_look = min(self._look_for_due_at, self._look_for_callbacks_at)
                 if not self._free_slots():
                     next_look = self._look_for_due_at
-                await self._sleep(next_look - time.monotonic(), self._wake)
+                await self._sleep(min(next_look, self._news.look_again_at) - time.monotonic(), self._wake)
+                if self._news.has_to_look_again(time.monotonic()):
+                    self._may_find_work = True
                 if time.monotonic() >= self._look_for_due_at:
                     self._may_find_work = True
                     if not self._listener.is_hearing and time.monotonic() >= self._look_around_at:
@@ -369,6 +375,19 @@ class Engine:
             self._misses.reset()
         if turn.has_missed:
             asyncio.get_running_loop().call_later(self._misses.next(), self._on_ready)
+
+    async def _say_what_it_wants(self) -> None:
+        """Want news before it sleeps for lack of work, and look once more then; want none when it is busy (news.py)."""
+        wants_news = self._news.change(
+            time.monotonic(), finds_work=self._may_find_work, is_hearing=self._listener.is_hearing
+        )
+        if wants_news is None:
+            return
+        self._news.is_going_to_change(wants_news)
+        async with self._claims.use() as connection:
+            await self._lease.want_news(connection, wants_news)
+        self._news.has_changed(time.monotonic(), wants_news)
+        self._may_find_work = True
 
     def _claims_soon(self) -> bool:
         """Whether a claim is about to be sent that settles on the way."""
@@ -450,6 +469,10 @@ class Engine:
         self._on_owing()
         self._aborts.look()
         self._follower.look_around(now=True)
+
+    def _on_beaten(self, wants_news: bool) -> None:
+        if self._news.is_forgotten(wants_news):
+            self._on_ready()
 
     def _on_ready(self) -> None:
         self._may_find_work = True

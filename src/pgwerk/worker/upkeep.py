@@ -41,6 +41,7 @@ class Upkeep:
         running: Gives the jobs that the worker runs.
         extend_callbacks: Extends what the worker holds besides, with each heartbeat.
         on_rescued: Called with what became of the jobs of lost workers.
+        on_beaten: Called after each heartbeat with whether the worker's row says that it wants news.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Upkeep:
         running: Callable[[], Sequence[Claimed]],
         extend_callbacks: Callable[[Connection], Awaitable[None]],
         on_rescued: Callable[[Iterable[Settled]], None],
+        on_beaten: Callable[[bool], None],
     ) -> None:
         self._session = session
         self._sweeping = sweeping
@@ -65,6 +67,7 @@ class Upkeep:
         self._running = running
         self._extend_callbacks = extend_callbacks
         self._on_rescued = on_rescued
+        self._on_beaten = on_beaten
         self._beaten_at = 0.0
         self._reconsider = asyncio.Event()
 
@@ -102,8 +105,9 @@ class Upkeep:
 
     async def beat(self, connection: Connection) -> None:
         """Extend the worker's lease, and the deadlines of its jobs."""
-        await self._lease.extend(connection, self._running())
+        wants_news = await self._lease.extend(connection, self._running())
         self.beaten()
+        self._on_beaten(wants_news)
         await self._extend_callbacks(connection)
 
     def beaten(self) -> None:

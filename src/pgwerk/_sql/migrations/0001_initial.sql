@@ -125,8 +125,13 @@ CREATE {unlogged} TABLE {workers} (
     running integer NOT NULL DEFAULT 0,
     started_at timestamptz NOT NULL,
     heartbeat_at timestamptz NOT NULL,
-    lease_secs double precision NOT NULL
+    lease_secs double precision NOT NULL,
+    -- Whether whoever enqueues has to notify it: it is idle, or may be about to be.
+    wants_news boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200);
+-- Read by whoever enqueues: without it, hundreds of workers, or what an old snapshot keeps of their heartbeats, would cost
+-- more than the insert.
+CREATE INDEX {workers_news} ON {workers} (id) WHERE wants_news;
 
 -- What schedulers enqueue again and again. A tick is the job's insert and the advance of this row, in one transaction.
 CREATE TABLE {schedules} (

@@ -10,8 +10,9 @@
 -- from happening to them. Nothing is written when a parent is missing; those are returned.
 -- Returned: jobs with a key, and all that are not simply ready from now on. Of the others one, `sample`, speaks for all:
 -- to send and to read ten thousand rows that say the same takes a tenth of the time.
--- Notified: each queue that got a job which is ready, and the time of a scheduled job that is now the earliest. In the
--- caller's transaction also the jobs that wait: nobody knows when it commits, and by then their parents may be over.
+-- Notified: each queue that got a job which is ready, if a worker of the queue wants news, and the time of a scheduled job
+-- that is now the earliest. In the caller's transaction nobody is asked (without the part `asks`), and the jobs that wait
+-- are notified as well: nobody knows when it commits, and by then their parents may be over.
 WITH input AS (
     SELECT *
     FROM unnest(
@@ -90,6 +91,7 @@ WITH input AS (
 ), announced AS (
     SELECT pg_notify({ready_channel}, 'q' || ready.queue) AS done
     FROM (SELECT DISTINCT queue FROM inserted WHERE status = 'queued') AS ready
+    WHERE EXISTS (SELECT FROM {workers} w WHERE w.wants_news AND ready.queue = ANY (w.queues))      --? asks
     UNION ALL
     SELECT pg_notify({ready_channel}, 'd' || extract(epoch FROM first.due)) AS done
     FROM (SELECT min(scheduled_at) AS due FROM inserted WHERE status = 'scheduled') AS first

@@ -8,8 +8,10 @@
 -- A key that exists already leaves the job out, and nothing is returned. While the transaction that has inserted the key
 -- is open, this waits for its end, as a unique index does.
 -- Locks: nothing else.
--- Notified: the queue, if the job is ready; its time, if it is the earliest of the jobs that are scheduled, which the due
--- index tells.
+-- Notified: the queue, if the job is ready and a worker of the queue wants news; its time, if it is the earliest of the
+-- jobs that are scheduled, which the due index tells. A commit that notifies takes a lock that there is one of, so busy
+-- workers want none; those that want some have an index of their own. In the caller's transaction nobody is asked (without
+-- the part `asks`): by the time that it commits, they may want other things.
 INSERT INTO {jobs} AS j (
     id, function, queue, payload, status, scheduled_at, enqueued_at
     , priority                                                                                      --? priority
@@ -50,7 +52,11 @@ FROM (
 ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING                                                  --? key
 RETURNING
     CASE WHEN j.status = 'queued' THEN                                                              --? later
+    CASE WHEN EXISTS (                                                                              --? asks
+        SELECT FROM {workers} w WHERE w.wants_news AND %(queue)s = ANY (w.queues)                   --? asks
+    ) THEN                                                                                          --? asks
     pg_notify({ready_channel}, 'q' || j.queue)
+    END                                                                                             --? asks
     WHEN j.scheduled_at < coalesce(                                                                 --? later
         (SELECT min(s.scheduled_at) FROM {jobs} s WHERE s.status = 'scheduled'), 'infinity'         --? later
     ) THEN pg_notify({ready_channel}, 'd' || extract(epoch FROM j.scheduled_at)) END                --? later

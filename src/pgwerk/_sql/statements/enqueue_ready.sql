@@ -7,7 +7,7 @@
 -- Arrays that are shorter than the others are padded with NULL by unnest.
 -- Locks: nothing else.
 -- Returned: the moment from which all of them are ready.
--- Notified: each of the queues, `queues`.
+-- Notified: each of the queues, `queues`, of which a worker wants news; without the part `asks`, all of them.
 WITH inserted AS (
     INSERT INTO {jobs} (
         id, function, queue, payload, status, scheduled_at, enqueued_at
@@ -52,3 +52,4 @@ WITH inserted AS (
 )
 SELECT count(pg_notify({ready_channel}, 'q' || ready.queue)) AS announced, statement_timestamp() AS enqueued_at
 FROM unnest(%(queues)s::text[]) AS ready (queue)
+WHERE EXISTS (SELECT FROM {workers} w WHERE w.wants_news AND ready.queue = ANY (w.queues))          --? asks

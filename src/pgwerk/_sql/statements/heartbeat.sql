@@ -1,4 +1,6 @@
--- Say that a worker is alive, and extend its lease. One row per worker, which only that worker writes.
+-- Say that a worker is alive, and extend its lease. One row per worker, which only that worker writes; a sweep that takes it
+-- for lost ends its wish for news.
+-- Returned: whether the row says that the worker wants news. One that has been away says that it does not.
 INSERT INTO {workers} AS w (
     id, kind, host, pid, queues, concurrency, version, running, started_at, heartbeat_at, lease_secs
 )
@@ -8,3 +10,4 @@ VALUES (
 )
 ON CONFLICT (id) DO UPDATE
 SET heartbeat_at = statement_timestamp(), running = excluded.running, lease_secs = excluded.lease_secs
+RETURNING w.wants_news
