@@ -31,7 +31,7 @@ class Lease:
 
     Args:
         sender: Sends the statements.
-        worker: The constant columns of the worker's row.
+        worker: What `worker_row` says about the worker.
     """
 
     def __init__(self, sender: Sender, worker: Mapping[str, Any]) -> None:
@@ -40,12 +40,17 @@ class Lease:
         self._sender = sender
         self._worker = worker
 
-    async def extend(self, connection: Connection, running: Sequence[Claimed]) -> None:
-        """Say that the worker is alive, and so are the jobs that it runs."""
-        await self._sender.run(connection, "heartbeat", **self._worker, running=len(running))
+    async def extend(self, connection: Connection, running: Sequence[Claimed]) -> bool:
+        """Say that the worker is alive, and so are the jobs that it runs.
+
+        Returns:
+            Whether there may be orphans among the jobs of all workers.
+        """
+        row = await self._sender.first(connection, "heartbeat", **self._worker, running=len(running))
         touched = [claimed.id for claimed in running if claimed.heartbeat_secs is not None]
         if touched:
             await self._sender.run(connection, "touch_job", ids=sorted(touched), worker_id=self.worker_id)
+        return row is not None and bool(row[0])
 
     async def end(self, connection: Connection) -> None:
         """Take the worker off the list: it runs nothing any more."""
@@ -98,9 +103,15 @@ class Heartbeat:
 
 
 def worker_row(
-    worker_id: str, kind: str, queues: Sequence[str], concurrency: int, heartbeat_interval: float
+    worker_id: str,
+    kind: str,
+    queues: Sequence[str],
+    concurrency: int,
+    heartbeat_interval: float,
+    *,
+    max_active_secs: float,
 ) -> dict[str, Any]:
-    """The constant columns of a worker's row."""
+    """The constant columns of a worker's row, and for how long a job may be silent before it counts as an orphan."""
     return {
         "id": worker_id,
         "kind": kind,
@@ -110,4 +121,5 @@ def worker_row(
         "concurrency": concurrency,
         "version": pgwerk_version(),
         "lease_secs": 3.0 * heartbeat_interval,
+        "max_active_secs": max_active_secs,
     }

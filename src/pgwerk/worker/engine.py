@@ -53,6 +53,7 @@ from pgwerk.worker.guarding import Guard
 from pgwerk.worker.hooks import Hooks
 from pgwerk.worker.leaving import Departure
 from pgwerk.worker.listening import WorkListener
+from pgwerk.worker.looking import look_around, until
 from pgwerk.worker.runs import Runs
 from pgwerk.worker.session import HANGING_SECS, Session
 from pgwerk.worker.settling import Settler
@@ -183,7 +184,12 @@ class Engine:
             on_waiting=self._follower.add_waiting,
         )
         worker = worker_row(
-            settings.worker_id, settings.kind, settings.queues, settings.concurrency, settings.heartbeat_interval
+            settings.worker_id,
+            settings.kind,
+            settings.queues,
+            settings.concurrency,
+            settings.heartbeat_interval,
+            max_active_secs=config.max_active_secs,
         )
         lease = Lease(sender, worker)
         self._upkeep = Upkeep(
@@ -219,7 +225,7 @@ class Engine:
         # Whether a burst has done before its end what sweeps do.
         self._is_tidy = False
         self._look_for_due_at = 0.0
-        self._look_around_at = 0.0
+        self._look_for_waiting_at = 0.0
         self._look_for_callbacks_at = 0.0
 
     async def run(self) -> None:
@@ -293,7 +299,7 @@ class Engine:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                for step in (self._promote_due, self._take_callbacks, self._claim):
+                for step in (self._look_around, self._promote_due, self._take_callbacks, self._claim):
                     # What is begun after that has to be waited for.
                     if not self._stopping.is_set():
                         await step()
@@ -317,11 +323,9 @@ class Engine:
                 if not self._free_slots():
                     next_look = self._look_for_due_at
                 await self._sleep(next_look - time.monotonic(), self._wake)
-                if time.monotonic() >= self._look_for_due_at:
-                    self._may_find_work = True
-                    if not self._listener.is_hearing and time.monotonic() >= self._look_around_at:
-                        self._look_around_at = time.monotonic() + self._settings.poll_interval
-                        self._follower.look_around(now=False)
+                if not self._listener.is_hearing and time.monotonic() >= self._look_for_waiting_at:
+                    self._look_for_waiting_at = time.monotonic() + self._settings.poll_interval
+                    self._follower.look_around(now=False)
 
     def _free_slots(self) -> int:
         # Results that are not settled yet count against the limit only when they pile up.
@@ -330,6 +334,29 @@ class Engine:
             # What it claims now, others would take away at once.
             return 0
         return max(0, self._settings.concurrency - len(self._runs) - backlog)
+
+    async def _look_around(self) -> None:
+        """While nobody has told of work: look what there is to do, and do no more than that (looking.py)."""
+        now = time.monotonic()
+        if self._may_find_work or now < min(self._look_for_due_at, self._look_for_callbacks_at):
+            return
+        due, callbacks = self._look_for_due_at, self._look_for_callbacks_at
+        async with self._claims.use() as connection:
+            # Whoever tells of something from here on makes it look again.
+            self._look_for_due_at = now + self._settings.poll_interval
+            self._look_for_callbacks_at = now + self._settings.heartbeat_interval
+            try:
+                seen = await look_around(connection, self._statements, self._settings.queues)
+            except BaseException:
+                self._look_for_due_at, self._look_for_callbacks_at = due, callbacks
+                raise
+        now = time.monotonic()
+        self._look_for_due_at = min(self._look_for_due_at, now + until(seen.due_in, self._settings.poll_interval))
+        self._look_for_callbacks_at = min(
+            self._look_for_callbacks_at, now + until(seen.owed_in, self._settings.heartbeat_interval)
+        )
+        if seen.is_ready or self._strays.are_to_be_looked_for:
+            self._may_find_work = True
 
     async def _claim(self) -> None:
         limit = min(self._free_slots(), self._most)

@@ -1,8 +1,9 @@
 """Upkeep: the worker's lease, the rescue of other workers' jobs, and the sweep.
 
 A worker is alive as long as its heartbeat is younger than its lease, which is three heartbeats long. Whoever beats also
-looks for leases that have run out. After an outage of the database everybody's have, so a worker rescues only when it
-has been connected for one full lease, in which the others had the time to come back.
+looks for leases that have run out: the heartbeat itself tells whether there may be any, and only then they are locked.
+After an outage of the database everybody's have, so a worker rescues only when it has been connected for one full
+lease, in which the others had the time to come back.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class Upkeep:
             mark_records()
             try:
                 async with self._session.use() as connection:
-                    await self.beat(connection)
-                    if self._is_settled_in():
+                    has_orphans = await self.beat(connection)
+                    if has_orphans and self._is_settled_in():
                         # What follows goes elsewhere: it may take long, and the lease must not wait for it.
                         self._on_rescued(await self._sweeper.rescue(connection))
                 backoff.reset()
@@ -100,11 +101,12 @@ class Upkeep:
                 async with asyncio.timeout(left):
                     await self._reconsider.wait()
 
-    async def beat(self, connection: Connection) -> None:
-        """Extend the worker's lease, and the deadlines of its jobs."""
-        await self._lease.extend(connection, self._running())
+    async def beat(self, connection: Connection) -> bool:
+        """Extend the worker's lease, and the deadlines of its jobs; whether there may be orphans."""
+        has_orphans = await self._lease.extend(connection, self._running())
         self.beaten()
         await self._extend_callbacks(connection)
+        return has_orphans
 
     def beaten(self) -> None:
         """The lease has just been extended."""
