@@ -374,6 +374,9 @@ class Engine:
                 if each.heartbeat_secs is not None:
                     self._upkeep.reconsider()
             self._strays.are_possible = False
+        if claimed:
+            self._aborts.attend()
+            self._watchdog.attend()
         if len(claimed) == limit:
             self._may_find_work = True
 
@@ -412,6 +415,8 @@ class Engine:
             self._on_owing()
         for each in taken:
             self._runs.start(Work(each.claimed, each.due), each.key)
+        if taken:
+            self._watchdog.attend()
 
     async def _promote_due(self) -> None:
         if time.monotonic() < self._look_for_due_at:

@@ -123,14 +123,23 @@ class Upkeep:
         while True:
             if self._is_settled_in():
                 try:
-                    async with self._sweeping.use() as connection:
-                        # To connect may have taken long, too.
-                        if self._is_settled_in():
-                            await self._sweeper.sweep(connection)
+                    await self._sweep_if_needed()
                 except psycopg.Error as error:
                     logger.warning("sweep failed (next try in %.1f s): %s", self._sweep_interval, error)
-                await self._sweeping.close()
             await asyncio.sleep(self._sweep_interval)
+
+    async def _sweep_if_needed(self) -> None:
+        """Look first, as there is seldom anything to do, and to connect is what costs most."""
+        async with self._session.use() as connection:
+            if not await self._sweeper.is_needed(connection):
+                return
+        try:
+            async with self._sweeping.use() as connection:
+                # To connect may have taken long, too.
+                if self._is_settled_in():
+                    await self._sweeper.sweep(connection)
+        finally:
+            await self._sweeping.close()
 
     async def leave(self, connection: Connection) -> None:
         """Take the worker off the list: it runs nothing any more."""
