@@ -31,7 +31,7 @@ OF_WORKERS = (
     *("claim_ungrouped", "count_ready", "begin", "claim_best", "turn_over_ungrouped", "turn_over_best"),
     *("lock_strays", "commit after lock_strays", "lock_orphans", "commit after lock_orphans"),
     *("settle", "settle_complete", "find_children", "judge_waiting", "release"),
-    *("heartbeat", "ping", "find_unwanted", "take_callbacks", "promote_due"),
+    *("heartbeat", "ping", "find_unwanted", "take_callbacks", "promote_due", "look_around", "needs_sweep"),
     *("remove_lost_workers", "find_expired", "find_late", "find_waiting"),
 )
 # What its connections begin with: each time there is a new worker. What the client has to say before is not among it:

@@ -44,18 +44,17 @@ MORE = (
     Fault("count_ready", Kind.HALF_OPEN, Side.ANSWER),
     Fault("settle_complete", Kind.HALF_OPEN, Side.REQUEST),
     Fault("heartbeat", Kind.HALF_OPEN, Side.ANSWER),
-    Fault("lock_orphans", Kind.HALF_OPEN, Side.REQUEST),
 )
 # The worst moment for the connection that listens: it has just been found to be alive.
 LISTENING = (Fault("ping", Kind.HALF_OPEN, Side.AFTERWARDS),)
 GOES_ON_WITH = {
     **dict.fromkeys(("claim_ungrouped", "promote_due", "count_ready"), "claim_ungrouped"),
     # Not with heartbeats: in case of need they are sent over another connection anyway.
-    **dict.fromkeys(("settle_complete", "heartbeat", "lock_orphans"), "settle_complete"),
+    **dict.fromkeys(("settle_complete", "heartbeat"), "settle_complete"),
     "ping": "listen",
 }
 """What is sent over the same connection as these, and shows that there is a new one."""
-AT_WORK = {"claim_ungrouped", "settle_complete", "heartbeat", "listen", "notify", "lock_orphans"}
+AT_WORK = {"claim_ungrouped", "settle_complete", "heartbeat", "listen", "notify"}
 """What has been sent when a worker has opened all connections that it keeps."""
 
 

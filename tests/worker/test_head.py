@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,8 +16,9 @@ from pgwerk._async.connections import Connection
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.inserts import Settlement, settle_params
 from pgwerk._core.policy import Outcome
-from pgwerk.worker import claiming
-from pgwerk.worker.claiming import LOOK_BACK_SECS, MOST_PRIORITIES, Claimer
+from pgwerk.worker import claiming, heads
+from pgwerk.worker.claiming import Claimer, Turn
+from pgwerk.worker.heads import LOOK_BACK_SECS, MOST_PRIORITIES
 
 LIMIT = 5
 
@@ -76,17 +77,20 @@ class Spy(Claimer):
         self.sent: list[str] = []
         self.params: dict[str, Any] = {}
 
-    async def _execute(self, connection: Connection, statement: str, params: dict[str, Any]) -> list[Claimed]:
-        self.sent.append(statement)
+    async def _send(
+        self, connection: Connection, turn: Turn, way: str, params: dict[str, Any], ends: Sequence[Settlement]
+    ) -> list[Claimed]:
+        self.sent.append(f"turn_over_{way}" if ends else f"claim_{way}")
         self.params = params
-        return await super()._execute(connection, statement, params)
+        return await super()._send(connection, turn, way, params, ends)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of the claims."""
     clock = Clock()
-    monkeypatch.setattr(claiming, "time", clock)
+    for module in (claiming, heads):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

@@ -23,7 +23,8 @@ from pgwerk._core.ids import new_id
 from pgwerk._core.inserts import Settlement, settle_complete_params
 from pgwerk._core.models import JobStatus
 from pgwerk._core.policy import Outcome
-from pgwerk.worker.claiming import Claimer, Head
+from pgwerk.worker.claiming import Claimer
+from pgwerk.worker.heads import Head
 from pgwerk.worker.session import Session
 
 pytestmark = pytest.mark.posix

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -26,12 +26,24 @@ LAST_BEAT_SECS = 5.0
 """How long to wait for a heartbeat that is under way when the lease is given up."""
 
 
+class Beat(NamedTuple):
+    """The answer to a heartbeat.
+
+    Attributes:
+        wants_news: Whether its row says that the worker wants news. One that is new says that it does not.
+        has_orphans: Whether there may be orphans among the jobs of all workers.
+    """
+
+    wants_news: bool = False
+    has_orphans: bool = False
+
+
 class Lease:
     """The lease of one worker.
 
     Args:
         sender: Sends the statements.
-        worker: The constant columns of the worker's row.
+        worker: What `worker_row` says about the worker.
     """
 
     def __init__(self, sender: Sender, worker: Mapping[str, Any]) -> None:
@@ -40,17 +52,17 @@ class Lease:
         self._sender = sender
         self._worker = worker
 
-    async def extend(self, connection: Connection, running: Sequence[Claimed]) -> bool:
+    async def extend(self, connection: Connection, running: Sequence[Claimed]) -> Beat:
         """Say that the worker is alive, and so are the jobs that it runs.
 
         Returns:
-            Whether its row says that it wants news. The row may be a new one, that says nothing any more.
+            What the server knows of the worker and of the others.
         """
         row = await self._sender.first(connection, "heartbeat", **self._worker, running=len(running))
         touched = [claimed.id for claimed in running if claimed.heartbeat_secs is not None]
         if touched:
             await self._sender.run(connection, "touch_job", ids=sorted(touched), worker_id=self.worker_id)
-        return row is not None and bool(row[0])
+        return Beat() if row is None else Beat(*row)
 
     async def want_news(self, connection: Connection, wants_news: bool) -> None:
         """Say whether whoever enqueues has to notify the worker."""
@@ -107,9 +119,15 @@ class Heartbeat:
 
 
 def worker_row(
-    worker_id: str, kind: str, queues: Sequence[str], concurrency: int, heartbeat_interval: float
+    worker_id: str,
+    kind: str,
+    queues: Sequence[str],
+    concurrency: int,
+    heartbeat_interval: float,
+    *,
+    max_active_secs: float,
 ) -> dict[str, Any]:
-    """The constant columns of a worker's row."""
+    """The constant columns of a worker's row, and for how long a job may be silent before it counts as an orphan."""
     return {
         "id": worker_id,
         "kind": kind,
@@ -119,4 +137,5 @@ def worker_row(
         "concurrency": concurrency,
         "version": pgwerk_version(),
         "lease_secs": 3.0 * heartbeat_interval,
+        "max_active_secs": max_active_secs,
     }

@@ -130,7 +130,10 @@ class _Run:
         self._first: Claimed | None = None
         self._heartbeat: Heartbeat | None = None
         queue = new.options.columns["queue"]
-        self._lease = Lease(inline.sender, worker_row(new_id(), "sync", [queue], 1, inline.heartbeat_interval))
+        worker = worker_row(
+            new_id(), "sync", [queue], 1, inline.heartbeat_interval, max_active_secs=inline.max_active_secs
+        )
+        self._lease = Lease(inline.sender, worker)
         # By then the callback has been called, or a worker is to call it.
         timeouts = [new.options.columns.get(f"{option}_timeout") for option in CALLBACKS]
         self._callback_secs = self._lease.secs + max(timeout or inline.max_active_secs for timeout in timeouts)

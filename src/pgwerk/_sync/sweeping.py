@@ -64,6 +64,16 @@ class Sweeper:
         self._config = config
         self._serializer = serializer
 
+    def is_needed(self, connection: Connection) -> bool:
+        """Whether a sweep would find anything to do. It takes one statement to tell."""
+        row = self._sender.first(
+            connection,
+            "needs_sweep",
+            lease_secs=self._config.lease_secs,
+            max_active_secs=self._config.max_active_secs,
+        )
+        return row is None or bool(row[0])
+
     def sweep(self, connection: Connection) -> list[str]:
         """Do all that there is to do. A step that fails does not keep the others from being done.
 

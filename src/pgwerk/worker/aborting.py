@@ -45,6 +45,11 @@ class Aborts:
         self._runs = runs
         self._interval = interval
         self._wake = asyncio.Event()
+        self._has_begun = asyncio.Event()
+
+    def attend(self) -> None:
+        """Something has begun to run: from now on there is a reason to look now and then."""
+        self._has_begun.set()
 
     def look(self) -> None:
         """Look now."""
@@ -59,6 +64,9 @@ class Aborts:
         """Look now and then, until cancelled."""
         backoff = Backoff()
         while True:
+            if not self._runs.attempts():
+                self._has_begun.clear()
+                await self._has_begun.wait()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._wake.wait()

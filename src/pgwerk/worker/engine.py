@@ -53,6 +53,7 @@ from pgwerk.worker.guarding import Guard
 from pgwerk.worker.hooks import Hooks
 from pgwerk.worker.leaving import Departure
 from pgwerk.worker.listening import WorkListener
+from pgwerk.worker.looking import look_around, until
 from pgwerk.worker.news import News
 from pgwerk.worker.runs import Runs
 from pgwerk.worker.session import HANGING_SECS, Session
@@ -184,7 +185,12 @@ class Engine:
             on_waiting=self._follower.add_waiting,
         )
         worker = worker_row(
-            settings.worker_id, settings.kind, settings.queues, settings.concurrency, settings.heartbeat_interval
+            settings.worker_id,
+            settings.kind,
+            settings.queues,
+            settings.concurrency,
+            settings.heartbeat_interval,
+            max_active_secs=config.max_active_secs,
         )
         lease = Lease(sender, worker)
         self._upkeep = Upkeep(
@@ -223,7 +229,7 @@ class Engine:
         # Whether a burst has done before its end what sweeps do.
         self._is_tidy = False
         self._look_for_due_at = 0.0
-        self._look_around_at = 0.0
+        self._look_for_waiting_at = 0.0
         self._look_for_callbacks_at = 0.0
 
     async def run(self) -> None:
@@ -297,7 +303,13 @@ class Engine:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                for step in (self._promote_due, self._take_callbacks, self._claim, self._say_what_it_wants):
+                for step in (
+                    self._look_around,
+                    self._promote_due,
+                    self._take_callbacks,
+                    self._claim,
+                    self._say_what_it_wants,
+                ):
                     # What is begun after that has to be waited for.
                     if not self._stopping.is_set():
                         await step()
@@ -324,11 +336,9 @@ class Engine:
                 await self._sleep(min(next_look, self._news.look_again_at) - time.monotonic(), self._wake)
                 if self._news.has_to_look_again(time.monotonic()):
                     self._may_find_work = True
-                if time.monotonic() >= self._look_for_due_at:
-                    self._may_find_work = True
-                    if not self._listener.is_hearing and time.monotonic() >= self._look_around_at:
-                        self._look_around_at = time.monotonic() + self._settings.poll_interval
-                        self._follower.look_around(now=False)
+                if not self._listener.is_hearing and time.monotonic() >= self._look_for_waiting_at:
+                    self._look_for_waiting_at = time.monotonic() + self._settings.poll_interval
+                    self._follower.look_around(now=False)
 
     def _free_slots(self) -> int:
         # Results that are not settled yet count against the limit only when they pile up.
@@ -337,6 +347,29 @@ class Engine:
             # What it claims now, others would take away at once.
             return 0
         return max(0, self._settings.concurrency - len(self._runs) - backlog)
+
+    async def _look_around(self) -> None:
+        """While nobody has told of work: look what there is to do, and do no more than that (looking.py)."""
+        now = time.monotonic()
+        if self._may_find_work or now < min(self._look_for_due_at, self._look_for_callbacks_at):
+            return
+        due, callbacks = self._look_for_due_at, self._look_for_callbacks_at
+        async with self._claims.use() as connection:
+            # Whoever tells of something from here on makes it look again.
+            self._look_for_due_at = now + self._settings.poll_interval
+            self._look_for_callbacks_at = now + self._settings.heartbeat_interval
+            try:
+                seen = await look_around(connection, self._statements, self._settings.queues)
+            except BaseException:
+                self._look_for_due_at, self._look_for_callbacks_at = due, callbacks
+                raise
+        now = time.monotonic()
+        self._look_for_due_at = min(self._look_for_due_at, now + until(seen.due_in, self._settings.poll_interval))
+        self._look_for_callbacks_at = min(
+            self._look_for_callbacks_at, now + until(seen.owed_in, self._settings.heartbeat_interval)
+        )
+        if seen.is_ready or self._strays.are_to_be_looked_for:
+            self._may_find_work = True
 
     async def _claim(self) -> None:
         limit = min(self._free_slots(), self._most)
@@ -354,6 +387,9 @@ class Engine:
                 if each.heartbeat_secs is not None:
                     self._upkeep.reconsider()
             self._strays.are_possible = False
+        if claimed:
+            self._aborts.attend()
+            self._watchdog.attend()
         if len(claimed) == limit:
             self._may_find_work = True
 
@@ -409,6 +445,8 @@ class Engine:
             self._on_owing()
         for each in taken:
             self._runs.start(Work(each.claimed, each.due), each.key)
+        if taken:
+            self._watchdog.attend()
 
     async def _promote_due(self) -> None:
         if time.monotonic() < self._look_for_due_at:

@@ -2,12 +2,14 @@
 
 The statement that claims was carried out, and the answer was lost with the connection. Nobody would rescue such a job
 while the worker lives, so the worker looks for them itself. A claim may even be committed after its connection was lost
-here, so it takes more than one look.
+here, so it takes more than one look: once a claim has been cut off, the worker looks now and then. As long as every
+claim was answered, there is nothing to look for.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,7 +29,7 @@ class Strays:
         statements: The statements.
         worker_id: The worker.
         known: Gives the attempts that the worker knows of: job and number.
-        interval: Seconds between looks while nothing suggests that there are any.
+        interval: Seconds between looks, once a claim has been cut off.
 
     Attributes:
         are_possible: Whether a claim has been sent whose answer has not arrived.
@@ -41,7 +43,7 @@ class Strays:
         self._worker_id = worker_id
         self._known = known
         self._interval = interval
-        self._look_at = time.monotonic() + interval
+        self._look_at = math.inf
 
     @property
     def are_to_be_looked_for(self) -> bool:

@@ -1,8 +1,9 @@
 """Upkeep: the worker's lease, the rescue of other workers' jobs, and the sweep.
 
 A worker is alive as long as its heartbeat is younger than its lease, which is three heartbeats long. Whoever beats also
-looks for leases that have run out. After an outage of the database everybody's have, so a worker rescues only when it
-has been connected for one full lease, in which the others had the time to come back.
+looks for leases that have run out: the heartbeat itself tells whether there may be any, and only then they are locked.
+After an outage of the database everybody's have, so a worker rescues only when it has been connected for one full
+lease, in which the others had the time to come back.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Upkeep:
             mark_records()
             try:
                 async with self._session.use() as connection:
-                    await self.beat(connection)
-                    if self._is_settled_in():
+                    has_orphans = await self.beat(connection)
+                    if has_orphans and self._is_settled_in():
                         # What follows goes elsewhere: it may take long, and the lease must not wait for it.
                         self._on_rescued(await self._sweeper.rescue(connection))
                 backoff.reset()
@@ -103,12 +104,13 @@ class Upkeep:
                 async with asyncio.timeout(left):
                     await self._reconsider.wait()
 
-    async def beat(self, connection: Connection) -> None:
-        """Extend the worker's lease, and the deadlines of its jobs."""
-        wants_news = await self._lease.extend(connection, self._running())
+    async def beat(self, connection: Connection) -> bool:
+        """Extend the worker's lease, and the deadlines of its jobs; whether there may be orphans."""
+        beat = await self._lease.extend(connection, self._running())
         self.beaten()
-        self._on_beaten(wants_news)
+        self._on_beaten(beat.wants_news)
         await self._extend_callbacks(connection)
+        return beat.has_orphans
 
     def beaten(self) -> None:
         """The lease has just been extended."""
@@ -125,14 +127,23 @@ class Upkeep:
         while True:
             if self._is_settled_in():
                 try:
-                    async with self._sweeping.use() as connection:
-                        # To connect may have taken long, too.
-                        if self._is_settled_in():
-                            await self._sweeper.sweep(connection)
+                    await self._sweep_if_needed()
                 except psycopg.Error as error:
                     logger.warning("sweep failed (next try in %.1f s): %s", self._sweep_interval, error)
-                await self._sweeping.close()
             await asyncio.sleep(self._sweep_interval)
+
+    async def _sweep_if_needed(self) -> None:
+        """Look first, as there is seldom anything to do, and to connect is what costs most."""
+        async with self._session.use() as connection:
+            if not await self._sweeper.is_needed(connection):
+                return
+        try:
+            async with self._sweeping.use() as connection:
+                # To connect may have taken long, too.
+                if self._is_settled_in():
+                    await self._sweeper.sweep(connection)
+        finally:
+            await self._sweeping.close()
 
     async def leave(self, connection: Connection) -> None:
         """Take the worker off the list: it runs nothing any more."""

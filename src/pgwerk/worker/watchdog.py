@@ -3,7 +3,7 @@
 The thread calls the loop now and then, and waits for it to call back. When that does not happen for a second, the loop
 is blocked: a log line names the handler that does it, with its stack. For as long as it lasts, heartbeats are sent from
 here, over a connection of their own. Time-outs and aborts have to wait: nothing can be cancelled that does not come
-back.
+back. While nothing runs, a call for each third of a heartbeat is enough to keep the lease.
 
 The thread also writes the report that SIGUSR1 asks for, because the loop may be what is wrong.
 """
@@ -31,6 +31,8 @@ from pgwerk.worker.session import Session
 logger = logging.getLogger("pgwerk.worker")
 
 LONGEST_PAUSE_SECS = 1.0
+IDLE_SHARE = 3
+"""Which part of a heartbeat may pass between two calls of the loop, while nothing runs."""
 BLOCKED_SECS = 1.0
 STACK_SECS = 2.0
 
@@ -65,13 +67,15 @@ class Watchdog:
         self._on_beat = on_beat
         # Half a heartbeat is the most that may pass unnoticed, when leases are short.
         self._pause = min(LONGEST_PAUSE_SECS, heartbeat_interval / 2)
+        self._idle_pause = max(self._pause, heartbeat_interval / IDLE_SHARE)
+        self._is_dozing = False
         self._blocked_secs = min(BLOCKED_SECS, heartbeat_interval)
         self._called_at = time.monotonic()
         self._has_answered = True
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
-        # What the thread is told: True to report, False to end. It may be put into by a signal handler.
-        self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # What the thread is told: True to report, False to end, None to wake up. A signal handler may put something in.
+        self._orders: queue.SimpleQueue[bool | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -84,6 +88,12 @@ class Watchdog:
     def report(self) -> None:
         """Log what runs, since when, and where it is. May be called by a signal handler."""
         self._orders.put(True)
+
+    def attend(self) -> None:
+        """Something has begun to run: call the loop more often."""
+        if self._is_dozing:
+            self._is_dozing = False
+            self._orders.put(None)
 
     async def stop(self) -> None:
         """End the thread."""
@@ -118,17 +128,28 @@ class Watchdog:
 
     def _wait(self) -> bool:
         """Pause, and do what is ordered meanwhile; whether to go on."""
+        pause = self._next_pause()
         self._call()
-        deadline = time.monotonic() + self._pause
+        deadline = time.monotonic() + pause
         while (left := deadline - time.monotonic()) > 0:
             try:
                 is_report = self._orders.get(timeout=left)
             except queue.Empty:
                 return True
+            if is_report is None:
+                return True
             if not is_report:
                 return False
             self._report()
         return True
+
+    def _next_pause(self) -> float:
+        # In this order: what begins to run after the look finds it dozing, and wakes it up.
+        self._is_dozing = True
+        if self._has_answered and not self._runs:
+            return self._idle_pause
+        self._is_dozing = False
+        return self._pause
 
     def _call(self) -> None:
         if self._has_answered and self._loop is not None:

@@ -34,7 +34,16 @@ _VARIANTS = {
 
 _NOTHING: Mapping[str, str] = {}
 
-_FRAGMENTS = ("job_filter", "plain_ends", "picked_ungrouped", "picked_from_head", "picked_best", "take_picked")
+_FRAGMENTS = (
+    "any_ready",
+    "job_filter",
+    "orphaned",
+    "plain_ends",
+    "picked_ungrouped",
+    "picked_from_head",
+    "picked_best",
+    "take_picked",
+)
 """What several statements have in common: a file in `fragments/` for each, in the place of its name in braces."""
 
 
