@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from pgwerk._async.connections import Connection
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.inserts import Settlement, settle_params
 from pgwerk._core.policy import Outcome
+from pgwerk._core.rows import JOB_COLUMNS
 from pgwerk.worker import claiming, heads
 from pgwerk.worker.claiming import Claimer, Turn
-from pgwerk.worker.heads import LOOK_BACK_SECS, MOST_PRIORITIES
+from pgwerk.worker.heads import LOOK_BACK_SECS, MOST_PRIORITIES, Head
 
 LIMIT = 5
 
@@ -243,11 +245,12 @@ async def test_order_behind_the_head(queue: Queue) -> None:
 
 async def test_expired_job_is_not_claimed_behind_the_head(queue: Queue) -> None:
     """A job that has not started within its time to live is left to the sweep, wherever a claim starts."""
-    for priority in (10, 30):
-        (expired,) = await queue.fill(1, priority=priority, ttl=1)
-        early = "UPDATE {jobs} SET expires_at = now(), scheduled_at = %s WHERE id = %s"
-        await queue.tables.rows(early, queue.claimer._head._last[10][0], expired)
-        assert expired not in await queue.ids()
+    (higher,) = await queue.fill(1, priority=30, ttl=1)
+    best = "SELECT id::text FROM {jobs} WHERE status = 'queued' AND priority = 10 ORDER BY scheduled_at, id LIMIT 1"
+    behind = await queue.tables.value(best)
+    await queue.tables.rows("UPDATE {jobs} SET expires_at = now() WHERE id = ANY (%s::uuid[])", [higher, behind])
+    for _ in range(2):
+        assert not {higher, behind} & set(await queue.ids())
     assert ["claim_from_head"] * 2 == queue.sent()[-2:]
 
 
@@ -306,3 +309,26 @@ async def test_busy_worker_runs_what_appears_before_the_head(app: Werk, tables: 
         await app.wait_for(job.id, timeout=10)
         assert await tables.value("SELECT count(*) > 0 FROM {jobs} WHERE status = 'queued'")
     assert 0 == await tables.value("SELECT count(*) FROM {executions} WHERE attempt > 1")
+
+
+def place(priority: int, second: int) -> Claimed:
+    """A claimed job at a place."""
+    values = {"id": f"{second:032}", "priority": priority, "scheduled_at": datetime.fromtimestamp(second, UTC)}
+    return Claimed([values.get(name) for name in JOB_COLUMNS])
+
+
+def test_head_only_moves_on(clock: Clock) -> None:
+    """A head moves in one direction, and begins anew with each look from the beginning, or with too many priorities."""
+    head = Head()
+    head.was_left(0, is_exhausted=False)
+    head.move([place(1, 5), place(1, 4), place(0, 1)])
+    assert head.is_near(clock.now)
+    params = head.params()
+    assert "{1,0}" == params["priorities"]
+    assert f"{{{5:032},{1:032}}}" == params["last_ids"]
+    head.was_left(0, is_exhausted=False)
+    assert not head.is_near(clock.now)
+    head.move([place(0, number) for number in range(3)])
+    assert "{0}" == head.params()["priorities"]
+    head.move([place(number, 1) for number in range(MOST_PRIORITIES + 1)])
+    assert not head.is_near(clock.now)

@@ -186,6 +186,20 @@ async def test_what_is_followed_by_something_is_not_plain(app: Werk, parts: Part
     assert not failure(claimed).is_plain
 
 
+@pytest.mark.parametrize(
+    "change", ["worker_id = gen_random_uuid()", "attempts = attempts + 1", "status = 'failed', completed_at = now()"]
+)
+async def test_lean_statement_is_fenced(app: Werk, tables: Tables, parts: Parts, change: str) -> None:
+    """A job that is another worker's by now, or in another attempt, or over, is left as it is."""
+    taken, own = await parts.claim(app, 2)
+    await tables.rows(f"UPDATE {{jobs}} SET {change} WHERE id = %s", taken.id)
+    row = "SELECT to_jsonb(r) FROM {jobs} r WHERE id = %s"
+    before = await tables.value(row, taken.id)
+    settled = await parts.settler._send(await tables.connect(), [success(taken), success(own)])
+    assert [own.id] == [each.job_id for each in settled]
+    assert before == await tables.value(row, taken.id)
+
+
 # Ends that are not settled at the first try
 
 
@@ -425,15 +439,14 @@ class Held:
         self.is_armed = False
         self.reached = asyncio.Event()
         self.go_on = asyncio.Event()
-        promote_due = Sweeper.promote_due
 
-        async def promote(sweeper: Sweeper, connection: Connection) -> Any:
+        async def look(*args: Any) -> Any:
             if self.is_armed:
                 self.reached.set()
                 await self.go_on.wait()
-            return await promote_due(sweeper, connection)
+            return await look_around(*args)
 
-        monkeypatch.setattr(Sweeper, "promote_due", promote)
+        monkeypatch.setattr("pgwerk.worker.engine.look_around", look)
 
 
 async def left_to_a_claim(engine: Engine, held: Held, gates: Gates) -> None:
