@@ -77,6 +77,9 @@ OPTIONS: list[dict[str, Any]] = [
     },
 ]
 
+WORKER = "(gen_random_uuid(), 'async', 'here', 1, %s, 1, '', 0, now(), now(), 30, true)"
+"""The row of a worker that wants news of some queues."""
+
 
 class Table:
     """The rows of a client's jobs, all columns of them, and what was notified about them."""
@@ -88,6 +91,11 @@ class Table:
     async def listen(self) -> None:
         """Begin to hear what workers are told."""
         await self._connection.execute(f"LISTEN {self._names.ready_channel}".encode())
+
+    async def want_news(self, *queues: str) -> None:
+        """Have a worker that wants to be told of these queues."""
+        query = f"INSERT INTO {self._names.table('workers')} VALUES {WORKER}"
+        await self._connection.execute(query.encode(), [list(queues)])
 
     async def take(self, job: Job) -> dict[str, Any]:
         """A row, which is deleted."""
@@ -166,8 +174,9 @@ async def test_one_and_many_write_the_same(
 
 
 async def test_one_and_many_announce_the_same(app: Werk, table: Table) -> None:
-    """Workers hear of a queue that got a ready job, and of a scheduled job if none is due before it."""
+    """Workers hear of a queue that got a ready job, if they want, and of a scheduled job if none is due before it."""
     await table.listen()
+    await table.want_news("mail", "post", "default")
     filler = EnqueueParams(handlers.echo, queue="filler", at=FUTURE + timedelta(days=365))
     cases: list[tuple[dict[str, Any], list[str]]] = [
         ({"queue": "mail"}, ["qmail"]),
@@ -194,6 +203,21 @@ async def test_one_and_many_announce_the_same(app: Werk, table: Table) -> None:
     for delay, count in [(600, 1), (800, 0), (700, 0), (500, 1)]:
         await app.enqueue(handlers.echo, _delay=delay)
         assert count == len(await table.heard())
+
+
+async def test_queues_of_which_nobody_wants_to_hear(app: Werk, table: Table) -> None:
+    """Nothing is notified for ready jobs of queues whose workers are busy, or that have none; with many jobs, it is."""
+    await table.listen()
+    await table.want_news("post")
+    for options in ({}, {"key": "k"}, {"at": PAST}, {"group": "g"}):
+        await app.enqueue(handlers.echo, _queue="mail", **{f"_{name}": value for name, value in options.items()})
+    for options in ({}, {"ttl": 60}):
+        specs = [EnqueueParams(handlers.echo, queue=queue, **options) for queue in ("mail", "other", "post")]
+        assert [] == await table.heard()
+        await app.enqueue_many(specs)
+        assert ["qpost"] == await table.heard()
+        await app.enqueue_many(specs * 40)
+        assert ["qmail", "qother", "qpost"] == sorted(await table.heard())
 
 
 async def test_a_job_that_is_awaited_says_so(app: Werk, table: Table) -> None:

@@ -379,7 +379,6 @@ async def terminate(connection: Connection) -> None:
 async def test_rolled_back_means_never_existed(app: Werk, dsn: str, ear: Ear, end: Any) -> None:
     """Without a commit there is no job, no notification, no dependency, and the key is free."""
     parent = await app.enqueue(handlers.echo, _queue="parents")
-    assert ["qparents"] == await ear.heard()
     connection = await psycopg.AsyncConnection.connect(dsn)
     jobs = await check_works(app, connection)
     jobs += [job for job in [await app.enqueue(handlers.echo, _depends_on=parent, _conn=connection)] if job is not None]
@@ -586,7 +585,7 @@ async def test_strict_isolation(app: Werk, connection: Connection, level: psycop
     await take_snapshot(connection, level)
     await app.enqueue(handlers.echo, _queue="others")
     jobs = await check_works(app, connection)
-    assert ["qothers"] == await ear.heard()
+    assert [] == await ear.heard()
     await connection.commit()
     assert [True] * 5 == [await exists(app, job) for job in jobs]
     assert "qdefault" in await ear.heard()

@@ -80,6 +80,9 @@ OPTIONS: list[dict[str, Any]] = [
     },
 ]
 
+WORKER = "(gen_random_uuid(), 'async', 'here', 1, %s, 1, '', 0, now(), now(), 30, true)"
+"""The row of a worker that wants news of some queues."""
+
 
 class Table:
     """The rows of a client's jobs, all columns of them, and what was notified about them."""
@@ -91,6 +94,11 @@ class Table:
     def listen(self) -> None:
         """Begin to hear what workers are told."""
         self._connection.execute(f"LISTEN {self._names.ready_channel}".encode())
+
+    def want_news(self, *queues: str) -> None:
+        """Have a worker that wants to be told of these queues."""
+        query = f"INSERT INTO {self._names.table('workers')} VALUES {WORKER}"
+        self._connection.execute(query.encode(), [list(queues)])
 
     def take(self, job: Job) -> dict[str, Any]:
         """A row, which is deleted."""
@@ -169,8 +177,9 @@ def test_one_and_many_write_the_same(
 
 
 def test_one_and_many_announce_the_same(app: SyncWerk, table: Table) -> None:
-    """Workers hear of a queue that got a ready job, and of a scheduled job if none is due before it."""
+    """Workers hear of a queue that got a ready job, if they want, and of a scheduled job if none is due before it."""
     table.listen()
+    table.want_news("mail", "post", "default")
     filler = EnqueueParams(handlers.echo, queue="filler", at=FUTURE + timedelta(days=365))
     cases: list[tuple[dict[str, Any], list[str]]] = [
         ({"queue": "mail"}, ["qmail"]),
@@ -197,6 +206,21 @@ def test_one_and_many_announce_the_same(app: SyncWerk, table: Table) -> None:
     for delay, count in [(600, 1), (800, 0), (700, 0), (500, 1)]:
         app.enqueue(handlers.echo, _delay=delay)
         assert count == len(table.heard())
+
+
+def test_queues_of_which_nobody_wants_to_hear(app: SyncWerk, table: Table) -> None:
+    """Nothing is notified for ready jobs of queues whose workers are busy, or that have none; with many jobs, it is."""
+    table.listen()
+    table.want_news("post")
+    for options in ({}, {"key": "k"}, {"at": PAST}, {"group": "g"}):
+        app.enqueue(handlers.echo, _queue="mail", **{f"_{name}": value for name, value in options.items()})
+    for options in ({}, {"ttl": 60}):
+        specs = [EnqueueParams(handlers.echo, queue=queue, **options) for queue in ("mail", "other", "post")]
+        assert [] == table.heard()
+        app.enqueue_many(specs)
+        assert ["qpost"] == table.heard()
+        app.enqueue_many(specs * 40)
+        assert ["qmail", "qother", "qpost"] == sorted(table.heard())
 
 
 def test_a_job_that_is_awaited_says_so(app: SyncWerk, table: Table) -> None:

@@ -382,7 +382,6 @@ def terminate(connection: Connection) -> None:
 def test_rolled_back_means_never_existed(app: SyncWerk, dsn: str, ear: Ear, end: Any) -> None:
     """Without a commit there is no job, no notification, no dependency, and the key is free."""
     parent = app.enqueue(handlers.echo, _queue="parents")
-    assert ["qparents"] == ear.heard()
     connection = psycopg.Connection.connect(dsn)
     jobs = check_works(app, connection)
     jobs += [job for job in [app.enqueue(handlers.echo, _depends_on=parent, _conn=connection)] if job is not None]
@@ -587,7 +586,7 @@ def test_strict_isolation(app: SyncWerk, connection: Connection, level: psycopg.
     take_snapshot(connection, level)
     app.enqueue(handlers.echo, _queue="others")
     jobs = check_works(app, connection)
-    assert ["qothers"] == ear.heard()
+    assert [] == ear.heard()
     connection.commit()
     assert [True] * 5 == [exists(app, job) for job in jobs]
     assert "qdefault" in ear.heard()

@@ -147,6 +147,24 @@ async def test_worker_that_was_busy_is_woken(
         await tables.until(lambda: tables.counts_are(complete=3), 5)
 
 
+@pytest.mark.usefixtures("no_second_looks")
+async def test_commit_that_comes_just_before_a_worker_wants_news(
+    tables: Tables, app: Werk, gates: Callable[..., asyncio.Event]
+) -> None:
+    """A worker looks for work once more when it has said that it wants news: what came before was not notified."""
+    async with working(app, **NO_POLLS) as worker, hearing(tables) as heard:
+        await keep_busy(app, tables, worker)
+        await heard()
+        holder = await tables.connect()
+        async with holder.transaction():
+            await holder.execute(tables.sql("SELECT FROM {workers} FOR UPDATE"))
+            gates().set()
+            await tables.until_blocked()
+            await app.enqueue(handlers.echo)
+        await tables.until(lambda: tables.counts_are(complete=2), 5)
+        assert [] == await heard()
+
+
 async def test_jobs_one_after_the_other_with_no_polls(app: Werk, monkeypatch: pytest.MonkeyPatch) -> None:
     """However jobs meet workers that become busy and idle all the time, none of them waits for a poll."""
     monkeypatch.setattr(news, "BUSY_SECS", 0)
