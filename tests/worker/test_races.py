@@ -612,7 +612,7 @@ async def beat(tables: Tables, sweeper: Sweeper, worker_id: str, running: list[C
     """Make a heartbeat of a worker that believes to run these jobs."""
     unused = Session(tables.dsn, silence_secs=1)
     intervals = {"heartbeat_interval": 10, "sweep_interval": 10}
-    lease = Lease(tables.sender, worker_row(worker_id, "async", ["default"], 1, 10))
+    lease = Lease(tables.sender, worker_row(worker_id, "async", ["default"], 1, 10, max_active_secs=3600))
     callbacks = Callbacks(
         unused, tables.statements, [], lease_secs=30, on_removable=print, on_postponed=print, on_written=print
     )
