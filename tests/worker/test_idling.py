@@ -12,6 +12,7 @@ from tests import handlers
 from tests.worker.conftest import Tables, working
 
 from pgwerk import Werk
+from pgwerk.worker.engine import PING_SHARE
 
 POLL, HEARTBEAT, SWEEP = 0.1, 0.2, 0.3
 
@@ -40,7 +41,7 @@ async def test_idle_worker_asks_little(app: Werk, tables: Tables) -> None:
         counts, secs = counted(proxy, tables), time.monotonic() - began
     assert {"look_around", "ping", "heartbeat", "needs_sweep"} == set(counts)
     assert counts["look_around"] <= secs / POLL + 1
-    assert counts["ping"] <= secs / (HEARTBEAT / 2) + 1
+    assert counts["ping"] <= secs / (PING_SHARE * HEARTBEAT) + 1
     assert counts["heartbeat"] <= secs / HEARTBEAT + 1
     assert counts["needs_sweep"] <= secs / SWEEP + 1
 
