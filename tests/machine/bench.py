@@ -210,8 +210,9 @@ class Bench:
 
     def beat(self, worker_id: str, queues: Sequence[str], running: Sequence[Claimed]) -> None:
         """A worker gives a sign of life, for itself and for what it believes to run."""
-        worker = worker_row(worker_id, "async", queues, 1, FOR_EVER, max_active_secs=FOR_EVER)
-        lease = Lease(Sender(self._statements), worker)
+        lease = Lease(
+            Sender(self._statements), worker_row(worker_id, "async", queues, 1, FOR_EVER, max_active_secs=FOR_EVER)
+        )
         self._run(self._over(lambda connection: lease.extend(connection, running)))
 
     def lapse(self, worker_id: str) -> None:

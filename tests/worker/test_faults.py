@@ -367,8 +367,9 @@ async def test_server_that_cannot_be_written_to(
         await tables.until(lambda: tables.counts_are(active=1))
         await read_only(tables, True)
         try:
-            # A session knows of it when one of its statements has failed; heartbeats and results share theirs.
-            await tables.until(lambda: "claim failed" in caplog.text and "heartbeat failed" in caplog.text)
+            # A session knows of it when one of its statements has failed; heartbeats and results share theirs. There is
+            # nothing to claim, so no claim is tried.
+            await tables.until(lambda: "heartbeat failed" in caplog.text)
             assert "read-only transaction" in caplog.text
             gates().set()
             await tables.until(lambda: "1 results wait for the database" in caplog.text)

@@ -16,13 +16,13 @@ from tests.worker.conftest import Tables, working
 
 from pgwerk import AsyncWorker, EnqueueParams, ExecutionStatus, JobStatus, JSONSerializer, Repeat, Retry, Werk
 from pgwerk._async.connections import Connection
-from pgwerk._async.sweeping import Sweeper
 from pgwerk._core.claimed import Claimed
 from pgwerk._core.ids import new_id
 from pgwerk._core.inserts import Settled, Settlement
 from pgwerk._core.policy import Outcome, after_failure
 from pgwerk.worker.claiming import Claimer, Turn
 from pgwerk.worker.engine import Engine
+from pgwerk.worker.looking import look_around
 from pgwerk.worker.session import Session
 from pgwerk.worker.settling import LARGEST_LOAN, LARGEST_LOAN_CHARACTERS, Settler
 
@@ -173,7 +173,7 @@ async def test_lean_statement_notifies_the_same(app: Werk, tables: Tables, parts
 
 @pytest.mark.parametrize(
     "options",
-    [{"group": "g"}, {"on_success": handlers.echo}, {"repeat": Repeat(times=1, interval=0)}],
+    [{"on_success": handlers.echo}, {"repeat": Repeat(times=1, interval=0)}],
     ids=lambda options: next(iter(options)),
 )
 async def test_what_is_followed_by_something_is_not_plain(app: Werk, parts: Parts, options: dict[str, Any]) -> None:
@@ -184,6 +184,26 @@ async def test_what_is_followed_by_something_is_not_plain(app: Werk, parts: Part
     assert not Settlement.of(claimed, outcome).is_plain
     assert not Settlement.of(claimed, outcome._replace(repeat_delay=None), max_memory=1).is_plain
     assert not failure(claimed).is_plain
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+async def test_end_in_a_group_is_told_to_the_next(
+    app: Werk, tables: Tables, parts: Parts, is_followed: bool
+) -> None:
+    """The lean statement notifies the queue of a group in which another job is ready, and no other one."""
+    (claimed,) = await parts.claim(app, 1, group="g")
+    if is_followed:
+        await app.enqueue(handlers.echo, _group="g")
+    end = Settlement.of(claimed, Outcome(JobStatus.Complete, ExecutionStatus.Complete, "1"))
+    assert (True, True) == (end.is_plain, end.is_grouped)
+    listener, sender = await tables.connect(), await tables.connect()
+    await listener.execute(b"LISTEN " + parts.ready_channel)
+    parts.settler._pending[end.key] = end
+    (settled,) = await parts.settler._send(sender, [end])
+    assert settled.grouped
+    await sender.execute(b"NOTIFY " + parts.ready_channel + b", 'over'")
+    heard = [each.payload async for each in listener.notifies(timeout=10, stop_after=1 + is_followed)]
+    assert [*(["qdefault"] if is_followed else []), "over"] == heard
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ CANCEL_AGAIN_SECS = 1.0
 GOODBYE_SECS = 3.0
 FIRST_MISS_SECS, LONGEST_MISS_SECS = 0.01, 1.0
 """After how long a claim that somebody else was in the way of is tried again."""
+PING_SHARE = 0.6
+"""After which part of a heartbeat a connection that listens is tried: with looks and sweeps, two statements a poll."""
 WHOLE_CLAIM = 100
 """Up to this concurrency, a claim is for all slots: what a statement costs by itself is more than what its rows do."""
 
@@ -175,7 +177,7 @@ class Engine:
             self._results,
             names.ready_channel,
             settings.queues,
-            interval=settings.heartbeat_interval / 2,
+            interval=settings.heartbeat_interval * PING_SHARE,
             is_alive=self._statements["ping"],
             on_gap=self._on_gap,
             on_ready=self._on_ready,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable
 
 import psycopg
@@ -102,9 +103,17 @@ class WorkListener:
         """Hear what is notified, and make sure now and then that anything could be heard at all."""
         while True:
             with self._session.resting():
-                async for notification in connection.notifies(timeout=self._interval):
-                    self._hear(notification.payload)
+                await self._hear_for(connection, self._interval)
             await WerkCursor(connection).execute(self._is_alive)
+
+    async def _hear_for(self, connection: Connection, secs: float) -> None:
+        """Hear what is notified for so many seconds."""
+        deadline = time.monotonic() + secs
+        while True:
+            async for notification in connection.notifies(timeout=0):
+                self._hear(notification.payload)
+            if not await _has_arrived(connection, deadline - time.monotonic()):
+                return
 
     async def _send(self, command: bytes) -> None:
         async with self._sending.use() as connection:
@@ -123,3 +132,21 @@ class WorkListener:
             self._on_ready()
         elif rest in self._queues and kind == "c":
             self._on_owing()
+
+
+async def _has_arrived(connection: Connection, secs: float) -> bool:
+    """Whether the server says something within so many seconds.
+
+    The driver would do as well, but wakes up ten times a second meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    arrived, descriptor = asyncio.Event(), connection.fileno()
+    loop.add_reader(descriptor, arrived.set)
+    try:
+        async with asyncio.timeout(max(secs, 0)):
+            await arrived.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+    return True
