@@ -209,9 +209,11 @@ async def test_queues_of_which_nobody_wants_to_hear(app: Werk, table: Table) -> 
     """Nothing is notified for ready jobs of queues whose workers are busy, or that have none; with many jobs, it is."""
     await table.listen()
     await table.want_news("post")
-    for options in ({}, {"key": "k"}, {"at": PAST}, {"group": "g"}):
-        await app.enqueue(handlers.echo, _queue="mail", **{f"_{name}": value for name, value in options.items()})
-    for options in ({}, {"ttl": 60}):
+    single: list[dict[str, Any]] = [{}, {"_key": "k"}, {"_at": PAST}, {"_group": "g"}]
+    for options in single:
+        await app.enqueue(handlers.echo, _queue="mail", **options)
+    several: list[dict[str, Any]] = [{}, {"ttl": 60}]
+    for options in several:
         specs = [EnqueueParams(handlers.echo, queue=queue, **options) for queue in ("mail", "other", "post")]
         assert [] == await table.heard()
         await app.enqueue_many(specs)

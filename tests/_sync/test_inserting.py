@@ -212,9 +212,11 @@ def test_queues_of_which_nobody_wants_to_hear(app: SyncWerk, table: Table) -> No
     """Nothing is notified for ready jobs of queues whose workers are busy, or that have none; with many jobs, it is."""
     table.listen()
     table.want_news("post")
-    for options in ({}, {"key": "k"}, {"at": PAST}, {"group": "g"}):
-        app.enqueue(handlers.echo, _queue="mail", **{f"_{name}": value for name, value in options.items()})
-    for options in ({}, {"ttl": 60}):
+    single: list[dict[str, Any]] = [{}, {"_key": "k"}, {"_at": PAST}, {"_group": "g"}]
+    for options in single:
+        app.enqueue(handlers.echo, _queue="mail", **options)
+    several: list[dict[str, Any]] = [{}, {"ttl": 60}]
+    for options in several:
         specs = [EnqueueParams(handlers.echo, queue=queue, **options) for queue in ("mail", "other", "post")]
         assert [] == table.heard()
         app.enqueue_many(specs)

@@ -187,9 +187,7 @@ async def test_what_is_followed_by_something_is_not_plain(app: Werk, parts: Part
 
 
 @pytest.mark.parametrize("is_followed", [True, False])
-async def test_end_in_a_group_is_told_to_the_next(
-    app: Werk, tables: Tables, parts: Parts, is_followed: bool
-) -> None:
+async def test_end_in_a_group_is_told_to_the_next(app: Werk, tables: Tables, parts: Parts, is_followed: bool) -> None:
     """The lean statement notifies the queue of a group in which another job is ready, and no other one."""
     (claimed,) = await parts.claim(app, 1, group="g")
     if is_followed:
@@ -197,11 +195,12 @@ async def test_end_in_a_group_is_told_to_the_next(
     end = Settlement.of(claimed, Outcome(JobStatus.Complete, ExecutionStatus.Complete, "1"))
     assert (True, True) == (end.is_plain, end.is_grouped)
     listener, sender = await tables.connect(), await tables.connect()
-    await listener.execute(b"LISTEN " + parts.ready_channel)
+    channel = tables.statements.names.ready_channel
+    await listener.execute(f"LISTEN {channel}".encode())
     parts.settler._pending[end.key] = end
     (settled,) = await parts.settler._send(sender, [end])
     assert settled.grouped
-    await sender.execute(b"NOTIFY " + parts.ready_channel + b", 'over'")
+    await sender.execute(f"NOTIFY {channel}, 'over'".encode())
     heard = [each.payload async for each in listener.notifies(timeout=10, stop_after=1 + is_followed)]
     assert [*(["qdefault"] if is_followed else []), "over"] == heard
 
