@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from datetime import timedelta
 
@@ -30,11 +31,15 @@ async def test_idle_worker_asks_little(app: Werk, tables: Tables) -> None:
     async with (
         counting_proxy(tables.dsn) as (proxy, dsn),
         Werk(dsn, schema=tables.schema) as distant,
-        working(distant, poll_interval=POLL, heartbeat_interval=HEARTBEAT, sweep_interval=SWEEP),
+        working(distant, poll_interval=POLL, heartbeat_interval=HEARTBEAT, sweep_interval=SWEEP) as worker,
     ):
         # From then on it hears, and has been connected for one full lease.
         await tables.until(lambda: counted(proxy, tables).get("needs_sweep", 0) >= 2)
         await tables.until(lambda: counted(proxy, tables).get("ping", 0) >= 2)
+        # It has just begun to want news, and looks a few times more.
+        engine = worker._engine
+        assert engine is not None
+        await tables.until(lambda: engine._news.look_again_at == math.inf)
         proxy.counts.clear()
         began = time.monotonic()
         await tables.until(lambda: counted(proxy, tables).get("heartbeat", 0) >= 10)

@@ -169,7 +169,7 @@ async def test_outage_behind_the_pooler_orphans_nobody(
             assert (1, "complete") == (ended.attempts, ended.status)
 
 
-PLANNED = ["turn_over", "turn_over_from_head", "claim_ungrouped", "claim_from_head", "settle_complete"]
+PLANNED = ["turn_over_ungrouped", "turn_over_from_head", "claim_ungrouped", "claim_from_head", "settle_complete"]
 
 
 @pytest.mark.usefixtures("app")
