@@ -123,9 +123,13 @@ WITH input AS (
         UNION
         SELECT s.queue
         FROM settled s
-        WHERE s.group_key IS NOT NULL AND EXISTS (
-            SELECT FROM {jobs} r WHERE r.queue = s.queue AND r.status = 'queued' AND r.group_key = s.group_key
-        )
+        -- With a limit: EXISTS may be planned as a hash of all jobs with a group.
+        CROSS JOIN LATERAL (
+            SELECT FROM {jobs} r
+            WHERE r.queue = s.queue AND r.status = 'queued' AND r.group_key = s.group_key
+            LIMIT 1
+        ) AS next
+        WHERE s.group_key IS NOT NULL
     ) AS ready
     UNION ALL
     SELECT pg_notify({ready_channel}, 'c' || owing.queue) AS done

@@ -32,11 +32,13 @@ held AS MATERIALIZED (
     UNION ALL                                                                                           --? groups
     SELECT pg_notify({ready_channel}, 'q' || ready.queue) AS done                                       --? groups
     FROM (                                                                                              --? groups
-        SELECT DISTINCT s.queue                                                                         --? groups
-        FROM settled s                                                                                  --? groups
-        WHERE s.group_key IS NOT NULL AND EXISTS (                                                      --? groups
-            SELECT FROM {jobs} r                                                                        --? groups
-            WHERE r.queue = s.queue AND r.status = 'queued' AND r.group_key = s.group_key               --? groups
-        )                                                                                               --? groups
+        SELECT DISTINCT s.queue                                                                     --? groups
+        FROM settled s                                                                              --? groups
+        CROSS JOIN LATERAL (                                                                        --? groups
+            SELECT FROM {jobs} r                                                                    --? groups
+            WHERE r.queue = s.queue AND r.status = 'queued' AND r.group_key = s.group_key           --? groups
+            LIMIT 1                                                                                 --? groups
+        ) AS next                                                                                   --? groups
+        WHERE s.group_key IS NOT NULL                                                               --? groups
     ) AS ready                                                                                          --? groups
 )
