@@ -7,8 +7,8 @@ WITH lost AS (
             SELECT FROM {jobs} j WHERE j.status IN ('active', 'aborting') AND j.worker_id = w.id
         ) AS is_over
     FROM {workers} w
-    WHERE w.heartbeat_at < statement_timestamp() - w.lease_secs * interval '1 second'
-        AND (w.wants_news OR w.heartbeat_at < statement_timestamp() - interval '1 day')
+    WHERE w.heartbeat_at < statement_timestamp() - interval '1 day'
+        OR (w.wants_news AND w.heartbeat_at < statement_timestamp() - w.lease_secs * interval '1 second')
     ORDER BY w.id
     FOR UPDATE SKIP LOCKED
 ), silenced AS (
